@@ -1,0 +1,322 @@
+"""Everything that can go wrong, as one tree that branches by whose fault it is.
+
+    HeadraceError
+    ├── RequestError                the reader's request
+    │   ├── InvalidRequest          400  a field is missing or wrong
+    │   ├── MalformedBody           400  not JSON, or nested too deep
+    │   ├── MalformedHTTP           400  not HTTP, or headers too large
+    │   ├── Unauthorized            401  no key, or an unknown one
+    │   ├── Forbidden               403  a host or origin that is not allowed
+    │   ├── UnknownModel            404
+    │   ├── UnknownStream           404  also for another owner's stream
+    │   ├── UnknownRoute            404
+    │   ├── MethodNotAllowed        405
+    │   ├── RequestTimeout          408  the request did not arrive in time
+    │   ├── StreamExists            409  a chosen id that is taken
+    │   ├── BodyTooLarge            413
+    │   ├── UnsupportedContentType  415
+    │   └── Overloaded              503  our own limits, or shutting down
+    ├── UpstreamError               where the tokens come from
+    │   ├── UpstreamUnreachable     502  no connection
+    │   ├── UpstreamRefused         its own status: it answered with an error
+    │   ├── UpstreamReset           502  the connection broke
+    │   ├── UpstreamTruncated       502  it stopped without a finish reason
+    │   ├── UpstreamMalformed       502  it sent what its protocol does not know
+    │   ├── UpstreamTimeout         504  one of the four timers ran out; its name is in the code
+    │   └── UpstreamKeyMissing      503  its key is not set
+    ├── StoreError                  503  the stream could not be kept
+    ├── InternalError               500  our own rule was broken
+    └── SettingsError               settings that cannot be used; never reaches a reader
+
+Being cancelled is an ending, not an error. How each protocol spells an error is in its own file.
+Vocabulary: imports only its neighbours on this floor.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal, TypeAlias
+
+from headrace.events import Failure
+
+Timer: TypeAlias = Literal["connect", "first_token", "between_tokens", "total"]
+
+
+class HeadraceError(Exception):
+    """An error with a stable code, an HTTP status, and a message that says what to do about it."""
+
+    code: ClassVar[str] = "internal_error"
+    http_status: ClassVar[int] = 500
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, parameter: str | None = None, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.parameter = parameter
+        """The field of the request that is meant, where there is one."""
+        self.retry_after_seconds = retry_after_seconds
+
+    def failure(self) -> Failure:
+        """The same as data, for the log of a stream."""
+        return Failure(
+            code=self.code,
+            message=self.message,
+            http_status=self.http_status,
+            retryable=self.retryable,
+            retry_after_seconds=self.retry_after_seconds,
+        )
+
+
+class RequestError(HeadraceError):
+    """The reader's request cannot be served as it is."""
+
+    code = "invalid_request"
+    http_status = 400
+
+
+class InvalidRequest(RequestError):
+    """A field is missing, of the wrong type, or out of range."""
+
+
+class MalformedBody(RequestError):
+    """The body is not the JSON it should be."""
+
+    code = "invalid_json"
+
+
+class MalformedHTTP(RequestError):
+    """The bytes are not an HTTP request, or its headers are too large."""
+
+    code = "invalid_http"
+
+
+class Unauthorized(RequestError):
+    """No key was given, or one that is not known."""
+
+    code = "invalid_api_key"
+    http_status = 401
+
+
+class Forbidden(RequestError):
+    """The host or the origin is not allowed here."""
+
+    code = "forbidden"
+    http_status = 403
+
+
+class UnknownModel(RequestError):
+    """No model of that name."""
+
+    code = "model_not_found"
+    http_status = 404
+
+
+class UnknownStream(RequestError):
+    """No stream of that id that belongs to this owner."""
+
+    code = "stream_not_found"
+    http_status = 404
+
+
+class UnknownRoute(RequestError):
+    """Nothing is served at that path."""
+
+    code = "route_not_found"
+    http_status = 404
+
+
+class MethodNotAllowed(RequestError):
+    """The path is served, with another method."""
+
+    code = "method_not_allowed"
+    http_status = 405
+
+
+class RequestTimeout(RequestError):
+    """The request did not arrive in time."""
+
+    code = "request_timeout"
+    http_status = 408
+
+
+class StreamExists(RequestError):
+    """The id that the reader chose for its stream is already taken by one of its own."""
+
+    code = "stream_exists"
+    http_status = 409
+
+
+class BodyTooLarge(RequestError):
+    """The body is larger than allowed."""
+
+    code = "body_too_large"
+    http_status = 413
+
+
+class UnsupportedContentType(RequestError):
+    """The body is not declared as JSON."""
+
+    code = "unsupported_content_type"
+    http_status = 415
+
+
+class Overloaded(RequestError):
+    """There is no room for another run now, or the server is shutting down."""
+
+    code = "overloaded"
+    http_status = 503
+    retryable = True
+
+
+class UpstreamError(HeadraceError):
+    """Where the tokens come from did not do its part."""
+
+    code = "upstream_error"
+    http_status = 502
+    retryable = True
+
+    def __init__(self, message: str, *, upstream: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.upstream = upstream
+
+    def failure(self) -> Failure:
+        """The same as data, for the log of a stream."""
+        return Failure(
+            code=self.code,
+            message=self.message,
+            http_status=self.http_status,
+            retryable=self.retryable,
+            retry_after_seconds=self.retry_after_seconds,
+            upstream=self.upstream,
+        )
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection: refused, no such host, or a certificate that does not hold."""
+
+    code = "upstream_unreachable"
+
+
+class UpstreamReset(UpstreamError):
+    """The connection broke before the response ended."""
+
+    code = "upstream_reset"
+
+
+class UpstreamTruncated(UpstreamError):
+    """The response ended without a finish reason: what was said may be half of it."""
+
+    code = "upstream_truncated"
+
+
+class UpstreamMalformed(UpstreamError):
+    """The response is not what its protocol knows."""
+
+    code = "upstream_malformed"
+
+
+class UpstreamKeyMissing(UpstreamError):
+    """The upstream wants a key that is not set."""
+
+    code = "upstream_key_missing"
+    http_status = 503
+    retryable = False
+
+
+# What an upstream's status means for our own reader. Its 401 and 403 are about our key, not about the reader's.
+_CODES: dict[int, str] = {
+    400: "upstream_rejected",
+    401: "upstream_authentication",
+    403: "upstream_authentication",
+    404: "upstream_not_found",
+    408: "upstream_timeout",
+    413: "upstream_rejected",
+    422: "upstream_rejected",
+    429: "upstream_rate_limited",
+}
+_PASSED_ON = frozenset({400, 404, 408, 413, 422, 429, 500, 502, 503, 504, 529})
+_RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+
+
+class UpstreamRefused(UpstreamError):
+    """The upstream answered with an error: with an HTTP status, or with an error event under 200."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        upstream: str,
+        status: int | None = None,
+        upstream_code: str | None = None,
+        retry_after_seconds: float | None = None,
+    ) -> None:
+        super().__init__(message, upstream=upstream, retry_after_seconds=retry_after_seconds)
+        self.status = status
+        """The status as the upstream gave it; `None` for an error event that gave none."""
+        self.upstream_code = upstream_code
+
+    def failure(self) -> Failure:
+        """The same as data; our code and status follow from the upstream's status, which stays beside them."""
+        status = self.status
+        return Failure(
+            code=self.code if status is None else _CODES.get(status, self.code),
+            message=self.message,
+            http_status=status if status in _PASSED_ON else self.http_status,
+            retryable=status is None or status in _RETRYABLE,
+            retry_after_seconds=self.retry_after_seconds,
+            upstream=self.upstream,
+            upstream_status=status,
+            upstream_code=self.upstream_code,
+        )
+
+
+_TIMER_CODES: dict[Timer, str] = {
+    "connect": "connect_timeout",
+    "first_token": "first_token_timeout",
+    "between_tokens": "between_tokens_timeout",
+    "total": "total_timeout",
+}
+_TIMER_WORDS: dict[Timer, str] = {
+    "connect": "did not accept a connection",
+    "first_token": "sent no token",
+    "between_tokens": "fell silent in the middle of its answer",
+    "total": "did not finish",
+}
+
+
+class UpstreamTimeout(UpstreamError):
+    """One of the four timers ran out."""
+
+    http_status = 504
+
+    def __init__(self, timer: Timer, seconds: float, *, upstream: str) -> None:
+        words = f"{upstream} {_TIMER_WORDS[timer]} within {seconds:g} s (timeouts.{timer})"
+        super().__init__(words, upstream=upstream)
+        self.timer: Timer = timer
+
+    def failure(self) -> Failure:
+        """The same as data; the code names the timer."""
+        return Failure(
+            code=_TIMER_CODES[self.timer],
+            message=self.message,
+            http_status=self.http_status,
+            retryable=self.timer != "total",
+            upstream=self.upstream,
+        )
+
+
+class StoreError(HeadraceError):
+    """A stream could not be kept."""
+
+    code = "store_failed"
+    http_status = 503
+    retryable = True
+
+
+class InternalError(HeadraceError):
+    """A rule of our own was broken; the log holds the cause."""
+
+
+class SettingsError(HeadraceError):
+    """Settings that cannot be used. The message names the key and what to do."""
+
+    code = "invalid_settings"

@@ -1,0 +1,243 @@
+"""The roles that the rooms play for each other. This page is the architecture.
+
+    provider ──▶ run ──▶ stream ──▶ protocol ──▶ server
+       ▲ middleware         └──▶ observers
+
+Rooms on one floor never import each other; they meet here. A role's docstring says what an implementer
+guarantees; `headrace.testing` checks it. Imports the vocabulary and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias
+
+from headrace.errors import HeadraceError
+from headrace.events import Ended, Event
+from headrace.requests import GenerationRequest, ReaderOptions
+from headrace.timing import Marks
+
+Batch: TypeAlias = Sequence[Event]
+"""The events that one read from the network held, in order; never empty, never changed after it is handed on."""
+
+
+class Provider(Protocol):
+    """Speaks to one configured upstream."""
+
+    def generate(self, request: GenerationRequest, marks: Marks) -> AsyncGenerator[Batch, None]:
+        """The events of one attempt, a batch for each read from the network.
+
+        `request.model` is the upstream's own name of the model. The provider writes `connected_ns`, `sent_ns` and
+        `first_byte_ns` into `marks` as they happen. It yields no `Started` (the run has said it). The last event is
+        an `Ended` with the upstream's own ending and neither failure nor timing: the run adds those. A provider whose
+        upstream merely stops raises `UpstreamTruncated`; it never makes up an ending.
+
+        Closing the iterator, or cancelling the task that waits in it, closes the upstream's connection at once.
+
+        Raises:
+            UpstreamError: the attempt failed; what was yielded before stands.
+        """
+        ...
+
+    async def models(self) -> Sequence[str]:
+        """The names of the models this upstream offers, as it says now.
+
+        Raises:
+            UpstreamError: it could not be asked.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Closes what the provider keeps open between requests."""
+        ...
+
+
+class Stream(Protocol):
+    """The append-only, numbered record of one generation. One writer, any number of readers."""
+
+    @property
+    def id(self) -> str:
+        """Unique per owner; 128 bits."""
+        ...
+
+    @property
+    def owner(self) -> str:
+        """Whose it is; nobody else is told that it exists."""
+        ...
+
+    @property
+    def request(self) -> GenerationRequest:
+        """What was asked, as it was asked."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """How many events may be read: the offset of the next one."""
+        ...
+
+    @property
+    def ended(self) -> Ended | None:
+        """The last event, once it may be read."""
+        ...
+
+    @property
+    def readers(self) -> int:
+        """How many readers are attached now."""
+        ...
+
+    def append(self, batch: Batch) -> None:
+        """Numbers the events of `batch` and wakes every reader once. Only the stream's run calls it.
+
+        Raises:
+            ValueError: the stream has ended.
+        """
+        ...
+
+    def read(self, offset: int, limit: int = ...) -> Sequence[Event]:
+        """The events from `offset` on that may be read now, at most `limit` of them; empty where there are none yet."""
+        ...
+
+    def times(self, offset: int, limit: int = ...) -> Sequence[int]:
+        """When the events that `read` gives came: nanoseconds since the stream was created."""
+        ...
+
+    def attach(self, wake: Callable[[], None]) -> None:
+        """Adds a reader: `wake` is called after every batch. It must be quick and may not raise."""
+        ...
+
+    def detach(self, wake: Callable[[], None]) -> None:
+        """Takes a reader away. Twice is the same as once."""
+        ...
+
+    def follow(self, after: int = -1) -> AsyncGenerator[tuple[int, Sequence[Event]], None]:
+        """The events after offset `after`, in pieces with the offset of their first, until the stream has ended.
+
+        Counts as a reader while it is iterated; close it with `aclosing`.
+        """
+        ...
+
+
+class StreamStore(Protocol):
+    """Keeps streams."""
+
+    def create(self, stream_id: str, owner: str, request: GenerationRequest) -> Stream:
+        """A new, empty stream.
+
+        Raises:
+            StreamExists: this owner has a stream of that id.
+        """
+        ...
+
+    def open(self, stream_id: str, owner: str) -> Stream:
+        """The stream of that id that belongs to `owner`.
+
+        Raises:
+            UnknownStream: there is none, or it belongs to somebody else: the two cannot be told apart.
+        """
+        ...
+
+    def list(self, owner: str, *, conversation_id: str | None = None) -> Sequence[Stream]:
+        """The owner's streams, oldest first; only those of one conversation where it is named."""
+        ...
+
+    def delete(self, stream_id: str, owner: str) -> None:
+        """Forgets a stream.
+
+        Raises:
+            UnknownStream: as `open`.
+        """
+        ...
+
+
+class Middleware(Protocol):
+    """Prepares a request before the run, and sees its batches pass."""
+
+    async def prepare(self, request: GenerationRequest, owner: str) -> GenerationRequest:
+        """The request as it shall be put to the upstream.
+
+        Raises:
+            HeadraceError: it cannot be served.
+        """
+        ...
+
+
+class Framing(Protocol):
+    """How records become bytes on a connection: server-sent events, lines of JSON, bare text."""
+
+    @property
+    def content_type(self) -> str:
+        """The `Content-Type` of a response framed so."""
+        ...
+
+    @property
+    def heartbeat(self) -> bytes:
+        """What keeps a silent connection alive and no reader notices; empty where there is no such thing."""
+        ...
+
+    def frame(self, records: Sequence[bytes]) -> bytes:
+        """`records` as bytes, for one write."""
+        ...
+
+    def frame_with_id(self, records: Sequence[bytes], offset: int) -> bytes:
+        """`records`, all made from one event, the last carrying the event's offset as its id."""
+        ...
+
+
+class Encoder(Protocol):
+    """Turns the events of one stream into one reader's records.
+
+    What it gives depends on the events before and on the reader's options, never on how events were batched:
+    encoding event by event and encoding all at once give the same records. So a reader that resumes gets the
+    bytes an unbroken one got: the encoder is fed the earlier events, and its output thrown away.
+    """
+
+    def encode(self, offset: int, events: Sequence[Event]) -> list[bytes]:
+        """The records for `events`, the first of which has this offset. The records of `Ended` close the protocol."""
+        ...
+
+
+class ReaderProtocol(Protocol):
+    """One language that readers speak: how a request is read, and how events are written."""
+
+    @property
+    def name(self) -> str:
+        """The name used in settings, metrics and `?protocol=`."""
+        ...
+
+    @property
+    def framing(self) -> Framing:
+        """How its records are framed when the answer is streamed."""
+        ...
+
+    @property
+    def holds_status(self) -> bool:
+        """Whether clients act on the HTTP status, so that it waits for the first content or the final failure."""
+        ...
+
+    def read(self, body: bytes, options: Mapping[str, str]) -> tuple[GenerationRequest, ReaderOptions]:
+        """The request in `body`; `options` are request headers, lower-case names to values.
+
+        Raises:
+            RequestError: it cannot be read; the message says which field and what to do.
+        """
+        ...
+
+    def encoder(self, options: ReaderOptions) -> Encoder:
+        """A new encoder for one reader."""
+        ...
+
+    def whole(self, events: Sequence[Event], options: ReaderOptions) -> bytes:
+        """The answer of a stream that ended well, not streamed: a fold over the same events."""
+        ...
+
+    def error(self, error: HeadraceError | Ended) -> bytes:
+        """The body of an HTTP error, before anything else was sent."""
+        ...
+
+
+class Observer(Protocol):
+    """A reader that is not a person."""
+
+    def ended(self, stream: Stream) -> None:
+        """A stream has ended; its events can be read. Must be quick and may not raise."""
+        ...

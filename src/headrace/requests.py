@@ -1,0 +1,107 @@
+"""What a reader asks for, in our own words and in the terms of OpenAI's chat API.
+
+A request keeps what was asked: the fields headrace itself acts on are named, everything else is kept as
+the JSON it came as, and passes to upstreams of the same family untouched.
+Vocabulary: imports only its neighbours on this floor. How a request is read from bytes is in
+`headrace.protocols`; how it is put to an upstream, in `headrace.providers`.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import msgspec
+
+from headrace.errors import Timer
+
+Disconnect: TypeAlias = Literal["cancel", "continue"] | float
+"""What becomes of a run when its last reader leaves: ended, carried on, or ended after so many seconds."""
+
+
+class TextPart(msgspec.Struct, frozen=True):
+    """The text of one part of a message's content."""
+
+    type: str
+    text: str | None = None
+
+
+_PARTS = msgspec.json.Decoder(list[TextPart])
+
+
+class Message(msgspec.Struct, frozen=True):
+    """One message of a conversation."""
+
+    role: str
+    content: str | msgspec.Raw | None = None
+    """Text, or the JSON of a list of parts (images, audio, files) as it came."""
+    fields: dict[str, msgspec.Raw] = {}
+    """Every other key (`name`, `tool_calls`, `tool_call_id` …) as it came."""
+
+    def text(self) -> str:
+        """The text of this message; the texts of its parts joined by line breaks where it has parts."""
+        if isinstance(self.content, str):
+            return self.content
+        if self.content is None:
+            return ""
+        return "\n".join(part.text for part in _PARTS.decode(self.content) if part.text is not None)
+
+
+class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The four timers in seconds, each on its own (row T6). `None`: what the next wider choice says; 0: no limit."""
+
+    connect: float | None = None
+    first_token: float | None = None
+    between_tokens: float | None = None
+    total: float | None = None
+
+    def seconds(self, timer: Timer) -> float | None:
+        """The seconds of one timer."""
+        match timer:
+            case "connect":
+                return self.connect
+            case "first_token":
+                return self.first_token
+            case "between_tokens":
+                return self.between_tokens
+            case "total":
+                return self.total
+
+    def over(self, wider: Timeouts) -> Timeouts:
+        """These where they are given, else those of `wider`."""
+        return Timeouts(
+            connect=wider.connect if self.connect is None else self.connect,
+            first_token=wider.first_token if self.first_token is None else self.first_token,
+            between_tokens=wider.between_tokens if self.between_tokens is None else self.between_tokens,
+            total=wider.total if self.total is None else self.total,
+        )
+
+
+class GenerationRequest(msgspec.Struct, frozen=True):
+    """One generation, as asked for."""
+
+    model: str
+    messages: tuple[Message, ...]
+    stream: bool = False
+    """Whether the reader reads it live. An upstream is asked for a stream in either case."""
+    max_tokens: int | None = None
+    """The most tokens to generate, whichever of its two names it came under (row T3)."""
+    fields: dict[str, msgspec.Raw] = {}
+    """Sampling, tools, response format, user, metadata and unknown fields, as the JSON they came as."""
+    language: str | None = None
+    conversation_id: str | None = None
+    timeouts: Timeouts = Timeouts()
+    on_disconnect: Disconnect | None = None
+    """`None`: as the route has it."""
+
+
+class ReaderOptions(msgspec.Struct, frozen=True):
+    """What one reader wants of the encoding; fixed when its encoder is made."""
+
+    include_usage: bool = False
+    rationale: bool = True
+    metadata: bool = True
+    event_ids: bool = False
+    heartbeat_seconds: float | None = None
+    """`None`: as the server has it; 0: none."""
+    chunk_size: int | None = None
+    """The most characters in one `token` frame; longer deltas are split, nothing is held back (row D7)."""
