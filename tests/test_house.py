@@ -37,7 +37,7 @@ OWNERS = {
     "random": ["identifiers.py"],
     "secrets": ["identifiers.py"],
     "uuid": ["identifiers.py"],
-    "json": [],  # JSON is msgspec's
+    "json": ["wire/json_text.py"],
     "ssl": ["providers/http.py"],
     "httptools": ["providers/http.py", "server/connection.py"],
     "httpx2": ["providers/", "client/", "cli/"],
@@ -52,10 +52,10 @@ OWNERS = {
 
 # Who may use a name, however it was imported.
 USERS = {
-    "os.environ": [],
-    "os.getenv": [],
-    "msgspec.json.encode": [],
-    "msgspec.json.Encoder": [],
+    "os.environ": ["cli/environment.py"],
+    "os.getenv": ["cli/environment.py"],
+    "msgspec.json.encode": ["wire/json_text.py"],
+    "msgspec.json.Encoder": ["wire/json_text.py"],
     "asyncio.sleep": ["runs/"],  # a delay before another attempt; nothing sleeps between tokens
     "starlette.middleware.base.BaseHTTPMiddleware": [],
 }
