@@ -4,7 +4,7 @@
     ├── RequestError                the reader's request
     │   ├── InvalidRequest          400  a field is missing or wrong
     │   ├── MalformedBody           400  not JSON, or nested too deep
-    │   ├── MalformedHTTP           400  not HTTP, or headers too large
+    │   ├── MalformedHTTP           400  not HTTP
     │   ├── Unauthorized            401  no key, or an unknown one
     │   ├── Forbidden               403  a host or origin that is not allowed
     │   ├── UnknownModel            404
@@ -15,6 +15,7 @@
     │   ├── StreamExists            409  a chosen id that is taken
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedContentType  415
+    │   ├── HeadersTooLarge         431
     │   └── Overloaded              503  our own limits, or shutting down
     ├── UpstreamError               where the tokens come from
     │   ├── UpstreamUnreachable     502  no connection
@@ -84,7 +85,7 @@ class MalformedBody(RequestError):
 
 
 class MalformedHTTP(RequestError):
-    """The bytes are not an HTTP request, or its headers are too large."""
+    """The bytes are not an HTTP request."""
 
     code = "invalid_http"
 
@@ -157,6 +158,13 @@ class UnsupportedContentType(RequestError):
 
     code = "unsupported_content_type"
     http_status = 415
+
+
+class HeadersTooLarge(RequestError):
+    """The request line and headers are larger than allowed."""
+
+    code = "headers_too_large"
+    http_status = 431
 
 
 class Overloaded(RequestError):

@@ -148,6 +148,10 @@ class StreamStore(Protocol):
         """
         ...
 
+    def sweep(self) -> None:
+        """Forgets the streams that ended longer ago than the retention."""
+        ...
+
 
 class Middleware(Protocol):
     """Prepares a request before the run, and sees its batches pass."""
@@ -172,6 +176,11 @@ class Framing(Protocol):
     @property
     def heartbeat(self) -> bytes:
         """What keeps a silent connection alive and no reader notices; empty where there is no such thing."""
+        ...
+
+    @property
+    def heartbeat_with_ids(self) -> bytes:
+        """The same on a connection whose frames carry ids."""
         ...
 
     def frame(self, records: Sequence[bytes]) -> bytes:

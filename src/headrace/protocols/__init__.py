@@ -2,3 +2,17 @@
 
 Floor 3, and pure: may import floors 0 to 2, opens nothing and waits for nothing. Knows no provider, run or stream.
 """
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from headrace.interfaces import ReaderProtocol
+from headrace.protocols.openai_chat import OpenAIChat
+from headrace.protocols.typed_events import TypedEvents
+
+PROTOCOLS: Mapping[str, ReaderProtocol] = MappingProxyType(
+    {protocol.name: protocol for protocol in (OpenAIChat(), TypedEvents())}
+)
+"""Every protocol, by the name it has in `?protocol=`."""
+
+__all__ = ["PROTOCOLS"]

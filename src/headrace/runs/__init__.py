@@ -1,5 +1,11 @@
-"""One generation from its first event to its last: the only writer of a stream, with its timers and what it does on
-failure.
+"""One generation from its first event to its last: the run, its registry, its upstreams, and what it does on failure.
 
-Floor 4. May import floors 0 to 3 and asyncio. Knows no connection and no bytes.
+Floor 4. May import floors 0 to 3's roles through `headrace.interfaces`, never a room of floor 3 or 4 itself. Nothing but
+`run.py` appends to a generation's stream.
 """
+
+from headrace.runs.registry import Runs
+from headrace.runs.run import Run
+from headrace.runs.upstreams import Candidate, Models, Upstream
+
+__all__ = ["Candidate", "Models", "Run", "Runs", "Upstream"]

@@ -1,0 +1,286 @@
+"""OpenAI's chat completions, as readers speak it: `POST /v1/chat/completions`, streamed or whole.
+
+Pure. Source: OpenAI's API reference and what its SDKs do with it (`reference/openai-chat.md`): every choice begins with
+a role chunk and ends with one finish chunk; usage comes if and only if it was asked for; a stream that did not end by
+itself ends with an error object, never with a finish reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, assert_never
+
+import msgspec
+
+from headrace.errors import HeadraceError, InvalidRequest
+from headrace.events import (
+    FINISHED,
+    Ended,
+    Event,
+    Passthrough,
+    ReasoningDelta,
+    Source,
+    Sources,
+    Started,
+    Status,
+    TextDelta,
+    ToolCallDelta,
+    UsageKnown,
+)
+from headrace.protocols.folding import Choice, fold
+from headrace.protocols.framing import OPENAI_EVENT_STREAM
+from headrace.protocols.objects import DONE, error_body, error_object, source_objects
+from headrace.protocols.reading import Fields, generation_request, read_messages, read_options, reader_options
+from headrace.requests import GenerationRequest, ReaderOptions
+from headrace.usage import Usage
+from headrace.wire import json_text
+
+
+class OpenAIChat:
+    """Requests and answers of `/v1/chat/completions`."""
+
+    name = "openai_chat"
+    framing = OPENAI_EVENT_STREAM
+    holds_status = True
+
+    def read(self, body: bytes, options: Mapping[str, str]) -> tuple[GenerationRequest, ReaderOptions]:
+        """The request in `body`."""
+        fields = Fields(body)
+        asked = read_options(fields, options)
+        model = fields.take("model", str)
+        if not model:
+            raise InvalidRequest('"model" is missing; GET /v1/models lists the names', parameter="model")
+        messages = read_messages(fields)
+        if not messages:
+            raise InvalidRequest(
+                '"messages" is missing or empty; send at least [{"role": "user", "content": "…"}]',
+                parameter="messages",
+            )
+        stream = bool(fields.take("stream", bool))
+        stream_options = fields.take("stream_options", dict[str, Any]) or {}
+        request = generation_request(fields, asked, model=model, messages=messages, stream=stream)
+        return request, reader_options(asked, include_usage=stream and stream_options.get("include_usage") is True)
+
+    def encoder(self, options: ReaderOptions) -> ChunkEncoder:
+        """A new encoder for one reader."""
+        return ChunkEncoder(options)
+
+    def whole(self, events: Sequence[Event], options: ReaderOptions) -> bytes:
+        """The answer as one `chat.completion`."""
+        answer = fold(events)
+        started, ended = answer.started, answer.ended
+        assert started is not None
+        assert ended is not None
+        body: dict[str, Any] = {
+            "id": completion_id(started),
+            "object": "chat.completion",
+            "created": started.created_ns // 1_000_000_000,
+            "model": started.model,
+            "choices": [
+                _whole_choice(index, answer.choices[index], answer.ending_of(index), options)
+                for index in sorted(answer.choices)
+            ],
+        }
+        if answer.usage is not None:
+            body["usage"] = usage_object(answer.usage)
+        if extras := _extras(answer.sources, answer.usage):
+            body["headrace"] = extras
+        return json_text.encode(body)
+
+    def error(self, error: HeadraceError | Ended) -> bytes:
+        """The body of an HTTP error."""
+        return error_body(error)
+
+
+class ChunkEncoder:
+    """Events as chunks. What is equal in all chunks of a stream is prepared at `Started`."""
+
+    __slots__ = (
+        "_begun",
+        "_close",
+        "_head",
+        "_open",
+        "_options",
+        "_sources",
+        "_tail",
+        "_usage",
+    )
+
+    def __init__(self, options: ReaderOptions) -> None:
+        self._options = options
+        self._begun: set[int] = set()
+        self._head = self._tail = self._open = self._close = b""
+        self._usage: Usage | None = None
+        self._sources: list[Source] = []
+
+    def encode(self, offset: int, events: Sequence[Event]) -> list[bytes]:
+        """The chunks for `events`."""
+        records: list[bytes] = []
+        for event in events:
+            # The hot path: text of the first choice, once its role chunk is out.
+            if type(event) is TextDelta and event.choice == 0 and self._begun:
+                records.append(self._open + json_text.string(event.text) + self._close)
+            else:
+                self._encode(event, records)
+        return records
+
+    def _encode(self, event: Event, records: list[bytes]) -> None:
+        match event:
+            case TextDelta():
+                self._begin(event.choice, records)
+                records.append(self._chunk(event.choice, b'{"content":%b}' % json_text.string(event.text)))
+            case ReasoningDelta():
+                if self._options.rationale:
+                    self._begin(event.choice, records)
+                    # Under both names: one half of the clients reads the one, the other half the other, none adds both.
+                    text = json_text.string(event.text)
+                    delta = b'{"reasoning_content":%b,"reasoning":%b}' % (text, text)
+                    records.append(self._chunk(event.choice, delta))
+            case ToolCallDelta():
+                self._begin(event.choice, records)
+                records.append(self._chunk(event.choice, json_text.encode({"tool_calls": [_tool_call_piece(event)]})))
+            case Passthrough():
+                if event.family == "openai_chat":
+                    self._begin(event.choice, records)
+                    delta = json_text.encode(event.delta_fields)
+                    records.append(self._chunk(event.choice, delta, fields=event.fields))
+            case Started():
+                self._prepare(event)
+            case Sources():
+                self._sources.extend(event.sources)
+            case UsageKnown():
+                self._usage = event.usage
+            case Ended():
+                self._end(event, records)
+            case Status():
+                pass  # this protocol has no word for it
+            case _:
+                assert_never(event)
+
+    def _prepare(self, started: Started) -> None:
+        self._head = b'{"id":%b,"object":"chat.completion.chunk","created":%d,"model":%b,"choices":[' % (
+            json_text.string(completion_id(started)),
+            started.created_ns // 1_000_000_000,
+            json_text.string(started.model),
+        )
+        self._tail = b'],"usage":null}' if self._options.include_usage else b"]}"
+        self._open = self._head + b'{"index":0,"delta":{"content":'
+        self._close = b'},"finish_reason":null}' + self._tail
+
+    def _begin(self, choice: int, records: list[bytes]) -> None:
+        if not self._begun:
+            # The hot path asks only whether anything has begun: choice 0 does so first, whichever speaks first.
+            self._begun.add(0)
+            records.append(self._chunk(0, b'{"role":"assistant","content":""}'))
+        if choice not in self._begun:
+            self._begun.add(choice)
+            records.append(self._chunk(choice, b'{"role":"assistant","content":""}'))
+
+    def _chunk(
+        self,
+        choice: int,
+        delta: bytes,
+        *,
+        finish_reason: bytes = b"null",
+        fields: Mapping[str, msgspec.Raw] = {},
+        extras: bytes = b"",
+    ) -> bytes:
+        more = b"".join(b",%b:%b" % (json_text.string(key), json_text.encode(raw)) for key, raw in fields.items())
+        entry = b'{"index":%d,"delta":%b%b,"finish_reason":%b}' % (choice, delta, more, finish_reason)
+        return self._head + entry + self._tail[:-1] + extras + b"}"
+
+    def _end(self, ended: Ended, records: list[bytes]) -> None:
+        if ended.ending in FINISHED:
+            self._begin(0, records)
+            endings = dict(ended.choices)
+            extras = _extras(self._sources, None)
+            extra = b',"headrace":%b' % json_text.encode(extras) if extras else b""
+            for choice in sorted(self._begun):
+                reason = json_text.string(endings.get(choice, ended.ending))
+                records.append(self._chunk(choice, b"{}", finish_reason=reason, extras=extra))
+        if self._options.include_usage and self._usage is not None:
+            marked = _extras([], self._usage)
+            extra = b',"headrace":%b' % json_text.encode(marked) if marked else b""
+            usage = json_text.encode(usage_object(self._usage))
+            records.append(b'%b],"usage":%b%b}' % (self._head, usage, extra))
+        if ended.ending not in FINISHED:
+            assert ended.failure is not None
+            records.append(json_text.encode({"error": error_object(ended.failure)}))
+        records.append(DONE)
+
+
+def completion_id(started: Started) -> str:
+    """The id that all chunks of a stream carry."""
+    return f"chatcmpl-{started.stream_id}"
+
+
+def usage_object(usage: Usage) -> dict[str, Any]:
+    """Usage as OpenAI writes it."""
+    return {
+        "prompt_tokens": usage.prompt_tokens,
+        "completion_tokens": usage.completion_tokens,
+        "total_tokens": usage.total_tokens,
+        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens or 0},
+        "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
+    }
+
+
+def _extras(sources: Sequence[Source], usage: Usage | None) -> dict[str, Any]:
+    """What OpenAI has no word for, under a key of its own."""
+    extras: dict[str, Any] = {}
+    if sources:
+        extras["sources"] = source_objects(sources)
+    if usage is not None and usage.source != "reported":
+        extras["usage"] = {"source": usage.source, "by": usage.by}
+    return extras
+
+
+def _whole_choice(index: int, choice: Choice, ending: str, options: ReaderOptions) -> dict[str, Any]:
+    message: dict[str, Any] = {"role": "assistant", "content": "".join(choice.text) or None, "refusal": None}
+    if not choice.tool_calls:
+        message["content"] = "".join(choice.text)
+    if choice.reasoning and options.rationale:
+        message["reasoning_content"] = message["reasoning"] = "".join(choice.reasoning)
+    if choice.tool_calls:
+        message["tool_calls"] = [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": "".join(call.arguments)},
+            }
+            for _, call in sorted(choice.tool_calls.items())
+        ]
+    for key, pieces in choice.message_fields.items():
+        message[key] = _joined(pieces)
+    entry: dict[str, Any] = {"index": index, "message": message, "logprobs": None, "finish_reason": ending}
+    for key, pieces in choice.fields.items():
+        entry[key] = _joined(pieces)
+    return entry
+
+
+def _joined(pieces: Sequence[msgspec.Raw]) -> Any:
+    """Pieces of one field put together: texts and lists are joined, objects merged by the same rule; else the last."""
+    values = [msgspec.json.decode(piece) for piece in pieces]
+    return _merged(values)
+
+
+def _merged(values: list[Any]) -> Any:
+    if all(isinstance(value, str) for value in values):
+        return "".join(values)
+    if all(isinstance(value, list) for value in values):
+        return [entry for value in values for entry in value]
+    if all(isinstance(value, dict) for value in values):
+        keys = dict.fromkeys(key for value in values for key in value)
+        return {key: _merged([value[key] for value in values if value.get(key) is not None]) for key in keys}
+    return values[-1] if values else None
+
+
+def _tool_call_piece(event: ToolCallDelta) -> dict[str, Any]:
+    if event.id is None:
+        return {"index": event.index, "function": {"arguments": event.arguments}}
+    return {
+        "index": event.index,
+        "id": event.id,
+        "type": "function",
+        "function": {"name": event.name or "", "arguments": event.arguments},
+    }

@@ -1,0 +1,292 @@
+"""Reading a request's body: JSON into named fields, and every mistake into a sentence that says what to do.
+
+Pure. Fields that headrace acts on are taken out with their types checked; what is left keeps the JSON it came
+as. Unknown fields are accepted (reference, rule 10). The options every route knows, in the body's `headrace`
+object or in headers, are read here too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from headrace.errors import InvalidRequest, MalformedBody
+from headrace.requests import Disconnect, GenerationRequest, Message, ReaderOptions, Timeouts
+from headrace.wire import json_text
+
+DEPTH_LIMIT = 64
+
+T = TypeVar("T")
+
+_decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_KINDS: dict[object, str] = {
+    str: "text",
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+}
+
+# Sampling fields of OpenAI's chat API and what they may hold; checked here, so that a mistake is named before an
+# upstream is asked, and passed on as they came.
+_SAMPLING: dict[str, tuple[Any, str]] = {
+    "temperature": (float | None, "a number"),
+    "top_p": (float | None, "a number"),
+    "presence_penalty": (float | None, "a number"),
+    "frequency_penalty": (float | None, "a number"),
+    "n": (int | None, "a whole number"),
+    "seed": (int | None, "a whole number"),
+    "stop": (str | list[str] | None, "text or a list of texts"),
+    "user": (str | None, "text"),
+    "tools": (list[dict[str, Any]] | None, "a list of objects"),
+    "tool_choice": (str | dict[str, Any] | None, "text or an object"),
+    "response_format": (dict[str, Any] | None, "an object"),
+    "metadata": (dict[str, Any] | None, "an object"),
+    "logprobs": (bool | int | None, "true or false"),
+    "top_logprobs": (int | None, "a whole number"),
+    "logit_bias": (dict[str, Any] | None, "an object"),
+}
+_SAMPLING_DECODERS = {name: (msgspec.json.Decoder(kind), words) for name, (kind, words) in _SAMPLING.items()}
+
+
+class Fields:
+    """The fields of a JSON object, taken out one by one.
+
+    Raises:
+        MalformedBody: the body is not a JSON object.
+    """
+
+    def __init__(self, body: bytes) -> None:
+        if not body.strip():
+            raise MalformedBody('the body is empty; send a JSON object, as {"model": "…", "messages": […]}')
+        if json_text.depth_exceeds(body, DEPTH_LIMIT):
+            raise MalformedBody(f"the JSON is nested more than {DEPTH_LIMIT} levels deep")
+        try:
+            self._raw = _decode_object(body)
+        except msgspec.ValidationError:
+            raise MalformedBody("the body is JSON, but not an object: send {…}") from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise MalformedBody(f"the body is not JSON: {error}") from None
+
+    def take(self, name: str, kind: type[T]) -> T | None:
+        """The field `name`, which is not passed on; `None` where it is missing or null."""
+        raw = self._raw.pop(name, None)
+        return None if raw is None else _decoded(name, raw, kind, _KINDS.get(kind, "something else"))
+
+    def take_raw(self, name: str) -> msgspec.Raw | None:
+        """The field `name` as the JSON it came as; `None` where it is missing or null."""
+        raw = self._raw.pop(name, None)
+        return None if raw is None or bytes(raw) == b"null" else raw
+
+    def take_first(self, names: tuple[str, ...], kind: type[T]) -> T | None:
+        """The first field of `names` that is given; all of them are taken out."""
+        found = [value for name in names if (value := self.take(name, kind)) is not None]
+        return found[0] if found else None
+
+    def rest(self) -> dict[str, msgspec.Raw]:
+        """What was not taken, as it came; nulls left out, known fields checked."""
+        rest = {}
+        for name, raw in self._raw.items():
+            if (known := _SAMPLING_DECODERS.get(name)) is not None:
+                decoder, words = known
+                try:
+                    if decoder.decode(raw) is None:
+                        continue
+                except msgspec.DecodeError:
+                    raise InvalidRequest(f'"{name}" must be {words}', parameter=name) from None
+            # A copy: a Raw is a view that would keep the whole body alive as long as the stream.
+            rest[name] = raw.copy()
+        return rest
+
+
+def _decoded(name: str, raw: msgspec.Raw, kind: Any, words: str) -> Any:
+    try:
+        return msgspec.json.decode(raw, type=kind | None)
+    except msgspec.DecodeError as error:
+        detail = "" if words != "something else" else f" ({error})"
+        raise InvalidRequest(f'"{name}" must be {words}{detail}', parameter=name) from None
+
+
+_decode_messages = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+_decode_content = msgspec.json.Decoder(str | list[dict[str, Any]] | None).decode
+
+
+def read_messages(fields: Fields, name: str = "messages") -> tuple[Message, ...]:
+    """The messages of a conversation; empty where the field is missing.
+
+    Raises:
+        InvalidRequest: it is no list of messages; the message says which one and why.
+    """
+    raw = fields.take_raw(name)
+    if raw is None:
+        return ()
+    try:
+        listed = _decode_messages(raw)
+    except msgspec.DecodeError:
+        raise InvalidRequest(f'"{name}" must be a list of objects with "role" and "content"', parameter=name) from None
+    return tuple(_message(entry, f"{name}[{place}]") for place, entry in enumerate(listed))
+
+
+def _message(entry: dict[str, msgspec.Raw], where: str) -> Message:
+    role_raw = entry.pop("role", None)
+    try:
+        role = msgspec.json.decode(role_raw, type=str) if role_raw is not None else ""
+    except msgspec.DecodeError:
+        role = ""
+    if not role:
+        raise InvalidRequest(f'{where} needs a "role", as "user"', parameter=f"{where}.role")
+    content_raw = entry.pop("content", None)
+    content: str | msgspec.Raw | None = None
+    if content_raw is not None:
+        try:
+            value = _decode_content(content_raw)
+        except msgspec.DecodeError:
+            raise InvalidRequest(
+                f'{where}: "content" must be text or a list of parts', parameter=f"{where}.content"
+            ) from None
+        content = content_raw.copy() if isinstance(value, list) else value
+    return Message(role, content, {key: value.copy() for key, value in entry.items()})
+
+
+class Options(msgspec.Struct, frozen=True):
+    """What a reader asks of headrace itself, whatever the protocol (headrace-protocols.md, request options)."""
+
+    on_disconnect: Disconnect | None = None
+    timeouts: Timeouts = Timeouts()
+    heartbeat_seconds: float | None = None
+    rationale: bool | None = None
+    event_ids: bool = False
+
+
+class _BodyOptions(msgspec.Struct):
+    on_disconnect: str | float | None = None
+    timeouts: Timeouts = Timeouts()
+    heartbeat_seconds: float | None = None
+    rationale: bool | None = None
+    event_ids: bool | None = None
+
+
+def read_options(fields: Fields, headers: Mapping[str, str]) -> Options:
+    """The options in the body's `headrace` object and in the headers of the same meaning; a header wins.
+
+    Raises:
+        InvalidRequest: one of them is not what it may be.
+    """
+    raw = fields.take_raw("headrace")
+    body = _BodyOptions()
+    if raw is not None:
+        try:
+            body = msgspec.json.decode(raw, type=_BodyOptions)
+        except msgspec.DecodeError as error:
+            raise InvalidRequest(f'"headrace": {error}', parameter="headrace") from None
+    if raw is None and not any(name.startswith("headrace-") for name in headers):
+        return _NO_OPTIONS
+    disconnect: str | float | None = headers.get("headrace-on-disconnect", body.on_disconnect)
+    timeouts = body.timeouts
+    if (given := headers.get("headrace-timeouts")) is not None:
+        timeouts = _timeouts(given).over(timeouts)
+    _check_timeouts(timeouts)
+    heartbeat = body.heartbeat_seconds
+    if (given := headers.get("headrace-heartbeat")) is not None:
+        heartbeat = _number("Headrace-Heartbeat", given)
+    rationale = _flag(headers, "headrace-rationale", body.rationale)
+    event_ids = _flag(headers, "headrace-event-ids", body.event_ids)
+    return Options(
+        on_disconnect=_disconnect(disconnect),
+        timeouts=timeouts,
+        heartbeat_seconds=heartbeat,
+        rationale=rationale,
+        event_ids=bool(event_ids),
+    )
+
+
+_NO_OPTIONS = Options()
+
+
+def _disconnect(value: str | float | None) -> Disconnect | None:
+    match value:
+        case None:
+            return None
+        case "cancel" | "continue":
+            return value
+        case _:
+            return _number("on_disconnect", value, 'one of "cancel", "continue" or a number of seconds')
+
+
+def _number(name: str, value: str | float, words: str = "a number of seconds, 0 or more") -> float:
+    try:
+        number = float(value)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise InvalidRequest(f"{name} is {value!r}; it must be {words}", parameter=name)
+    return number
+
+
+def _timeouts(value: str) -> Timeouts:
+    given: dict[str, float] = {}
+    for piece in value.split(","):
+        name, equals, seconds = piece.strip().partition("=")
+        if not equals or name not in Timeouts.__struct_fields__:
+            known = ", ".join(Timeouts.__struct_fields__)
+            raise InvalidRequest(
+                f"Headrace-Timeouts holds {piece.strip()!r}; it must be as first_token=60,total=300 (known: {known})",
+                parameter="Headrace-Timeouts",
+            )
+        given[name] = _number(f"Headrace-Timeouts: {name}", seconds)
+    return Timeouts(**given)
+
+
+def _check_timeouts(timeouts: Timeouts) -> None:
+    for name in Timeouts.__struct_fields__:
+        if (seconds := getattr(timeouts, name)) is not None:
+            _number(f"timeouts.{name}", seconds)
+
+
+def _flag(headers: Mapping[str, str], name: str, otherwise: bool | None) -> bool | None:
+    value = headers.get(name)
+    if value is None:
+        return otherwise
+    if value.lower() not in ("true", "false", "1", "0"):
+        raise InvalidRequest(f"{name} is {value!r}; it must be true or false", parameter=name)
+    return value.lower() in ("true", "1")
+
+
+def generation_request(
+    fields: Fields,
+    options: Options,
+    *,
+    model: str,
+    messages: tuple[Message, ...],
+    stream: bool,
+    language: str | None = None,
+    conversation_id: str | None = None,
+) -> GenerationRequest:
+    """The request, with what is left in `fields` as it came. Both names of the token limit are taken (row T3)."""
+    newer = fields.take("max_completion_tokens", int)
+    older = fields.take("max_tokens", int)
+    limit = older if newer is None else newer
+    if limit is not None and limit < 1:
+        raise InvalidRequest('"max_tokens" must be at least 1', parameter="max_tokens")
+    return GenerationRequest(
+        model=model,
+        messages=messages,
+        stream=stream,
+        max_tokens=limit,
+        fields=fields.rest(),
+        language=language,
+        conversation_id=conversation_id,
+        timeouts=options.timeouts,
+        on_disconnect=options.on_disconnect,
+    )
+
+
+def reader_options(options: Options, **more: Any) -> ReaderOptions:
+    """What one reader wants of the encoding."""
+    return ReaderOptions(
+        event_ids=options.event_ids,
+        heartbeat_seconds=options.heartbeat_seconds,
+        rationale=True if options.rationale is None else options.rationale,
+        **more,
+    )

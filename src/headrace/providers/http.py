@@ -1,0 +1,487 @@
+"""HTTP/1.1 to one upstream: the connection, its keep-alive pool, and a response read as it arrives.
+
+The hot path of every provider that speaks HTTP. Parsing is httptools'; what is ours is the asyncio Protocol
+round it, because a general client costs more per read than all the rest of headrace together (design,
+section 6). One read from the socket becomes one `Response.read()`, whatever it held.
+
+This file alone owns sockets; `headrace.providers.http_through_httpx2` offers the same two roles over httpx2,
+for upstreams behind a proxy. May import floors 0 to 2, asyncio, ssl, zlib and httptools.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Protocol, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from headrace.clock import Clock
+from headrace.errors import (
+    SettingsError,
+    UpstreamError,
+    UpstreamMalformed,
+    UpstreamReset,
+    UpstreamTruncated,
+    UpstreamUnreachable,
+)
+from headrace.timing import Marks
+
+# Servers close idle connections after 60 s or more (nginx 75, uvicorn 5 but tells us by closing); we let go sooner.
+IDLE_SECONDS = 50.0
+MOST_IDLE = 1024
+# A response that is read slower than it arrives stops being taken from the socket beyond this many bytes.
+MOST_UNREAD_BYTES = 1 << 20
+MOST_HEADER_BYTES = 64 << 10
+# How long the end of a body may take whose content has been read. Many servers send the last chunk by itself.
+RELEASE_SECONDS = 1.0
+
+
+class Response(Protocol):
+    """A response whose head has arrived. Whoever got it closes it, on every path."""
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        ...
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Lower-case names; values of a repeated name are joined by a comma."""
+        ...
+
+    async def read(self) -> bytes:
+        """The bytes of the body that have arrived, at least one; `b""` at its end.
+
+        Raises:
+            UpstreamReset: the connection broke.
+            UpstreamTruncated: it closed before the framing of the body ended.
+            UpstreamMalformed: what arrived is not HTTP, or not the content encoding it says.
+        """
+        ...
+
+    def release(self) -> None:
+        """Says that all which matters was read: the connection is kept if the framing ends within a second."""
+        ...
+
+    def close(self) -> None:
+        """Keeps the connection for the next request if the body was read to its end, else closes it at once."""
+        ...
+
+
+class Transport(Protocol):
+    """A way to send requests to one upstream."""
+
+    async def send(self, method: str, path: str, body: bytes, marks: Marks) -> Response:
+        """Sends a request and waits for the head of its response.
+
+        Args:
+            method: the HTTP method.
+            path: appended to the path of the base URL.
+            body: JSON, or nothing.
+            marks: `connected_ns`, `sent_ns` and `first_byte_ns` are written here.
+
+        Raises:
+            UpstreamUnreachable: no connection.
+            UpstreamReset: the connection broke before the head was there.
+            UpstreamMalformed: what arrived is not HTTP.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Closes the connections that are kept."""
+        ...
+
+
+class HTTPTransport:
+    """Sends requests over our own connections, and keeps them alive.
+
+    Args:
+        upstream: its name, for errors.
+        base_url: `http://` or `https://`, with the path all requests share.
+        headers: sent with every request.
+        clock: what the marks are taken with.
+    """
+
+    def __init__(self, upstream: str, base_url: str, headers: Mapping[str, str], clock: Clock) -> None:
+        parts = urlsplit(base_url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise SettingsError(f"base_url of upstream {upstream!r} is {base_url!r}: it must start with http:// or https://")
+        self._upstream = upstream
+        self._clock = clock
+        self._host = parts.hostname
+        self._tls = parts.scheme == "https"
+        self._port = parts.port or (443 if self._tls else 80)
+        self._path = parts.path.rstrip("/")
+        self._ssl: ssl.SSLContext | None = None
+        self._idle: list[Connection] = []
+        self._head = _common_head(upstream, parts.netloc.rpartition("@")[2], headers)
+
+    async def send(self, method: str, path: str, body: bytes, marks: Marks) -> Response:
+        """Sends a request; once more on a new connection if a kept one turns out to be dead and gave no byte."""
+        request = b"%s %s HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (
+            method.encode("ascii"),
+            (self._path + path).encode("ascii"),
+            self._head,
+            len(body),
+            body,
+        )
+        connection = self._kept()
+        if connection is not None:
+            try:
+                return await self._exchange(connection, request, marks)
+            except UpstreamReset:
+                if connection.spoke:
+                    raise
+        return await self._exchange(await self._connect(), request, marks)
+
+    async def close(self) -> None:
+        """Closes the connections that are kept."""
+        while self._idle:
+            self._idle.pop().abort()
+
+    async def _exchange(self, connection: Connection, request: bytes, marks: Marks) -> Response:
+        marks.connected_ns = self._clock.monotonic_ns()
+        try:
+            connection.begin(request, marks)
+            marks.sent_ns = self._clock.monotonic_ns()
+            await connection.head()
+        except BaseException:
+            connection.abort()
+            raise
+        encoding = connection.headers.get("content-encoding", "identity").lower()
+        if encoding in ("identity", ""):
+            return connection
+        if encoding in ("gzip", "x-gzip", "deflate"):
+            return _Inflated(connection, self._upstream)
+        connection.abort()
+        raise UpstreamMalformed(
+            f"{self._upstream} answered with content encoding {encoding!r}, though none was asked for",
+            upstream=self._upstream,
+        )
+
+    def _kept(self) -> Connection | None:
+        horizon = self._clock.monotonic_ns() - int(IDLE_SECONDS * 1e9)
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.idle_since_ns >= horizon and not connection.lost:
+                return connection
+            connection.abort()
+        return None
+
+    def _keep(self, connection: Connection) -> None:
+        if len(self._idle) >= MOST_IDLE:
+            connection.abort()
+            return
+        connection.idle_since_ns = self._clock.monotonic_ns()
+        self._idle.append(connection)
+
+    def _forget(self, connection: Connection) -> None:
+        if connection in self._idle:
+            self._idle.remove(connection)
+
+    async def _connect(self) -> Connection:
+        if self._tls and self._ssl is None:
+            self._ssl = ssl.create_default_context()
+        loop = asyncio.get_running_loop()
+        try:
+            _, connection = await loop.create_connection(
+                lambda: Connection(loop, self._upstream, self._clock, self._keep, self._forget),
+                self._host,
+                self._port,
+                ssl=self._ssl,
+                server_hostname=self._host if self._tls else None,
+            )
+        except OSError as error:  # ssl.SSLError is one of these, and so is a name that is not found
+            reason = error.strerror or str(error) or type(error).__name__
+            raise UpstreamUnreachable(
+                f"no connection to {self._upstream} at {self._host}:{self._port} ({reason}). Is it running?",
+                upstream=self._upstream,
+            ) from error
+        return connection
+
+
+class Connection(asyncio.Protocol):
+    """One connection to an upstream, and the response that is arriving on it."""
+
+    __slots__ = (
+        "_body",
+        "_clock",
+        "_complete",
+        "_error",
+        "_forget",
+        "_header_bytes",
+        "_headers_complete",
+        "_informational",
+        "_keep",
+        "_loop",
+        "_marks",
+        "_parser",
+        "_paused",
+        "_released",
+        "_transport",
+        "_unread_bytes",
+        "_until_eof",
+        "_upstream",
+        "_waiter",
+        "_will_close",
+        "headers",
+        "idle_since_ns",
+        "lost",
+        "on_body",
+        "spoke",
+        "status",
+    )
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        upstream: str,
+        clock: Clock,
+        keep: Callable[[Connection], None],
+        forget: Callable[[Connection], None],
+    ) -> None:
+        self.status = 0
+        self.headers: dict[str, str] = {}
+        self.lost = False
+        self.spoke = False
+        """Whether a byte of the current response has arrived."""
+        self.idle_since_ns = 0
+        self._loop = loop
+        self._upstream = upstream
+        self._clock = clock
+        self._keep = keep
+        self._forget = forget
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[None] | None = None
+        self._error: UpstreamError | None = None
+        self._marks: Marks | None = None
+        self._body: list[bytes] = []
+        self._unread_bytes = 0
+        self._paused = False
+        self._complete = True
+        self._headers_complete = False
+        self._header_bytes = 0
+        self._informational = False
+        self._until_eof = False
+        self._will_close = False
+        self._released: asyncio.TimerHandle | None = None
+        # The parser calls this once for each chunk: a list's own append, so that no frame of ours runs per chunk.
+        self.on_body = self._body.append
+        self._parser = httptools.HttpResponseParser(self)
+
+    # -- the request's side
+
+    def begin(self, request: bytes, marks: Marks) -> None:
+        """Writes a request; the response to it is the next to arrive."""
+        if self.lost or self._transport is None:
+            raise UpstreamReset(f"{self._upstream} closed the connection", upstream=self._upstream)
+        self._complete = self._headers_complete = self._until_eof = self._will_close = self.spoke = False
+        self._header_bytes = 0
+        self._marks = marks
+        self._transport.write(request)
+
+    async def head(self) -> None:
+        """Waits until the head of the response is there."""
+        while not self._headers_complete:
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    async def read(self) -> bytes:
+        """The bytes of the body that have arrived; `b""` at its end. What arrived before a failure is given first."""
+        body = self._body
+        while True:
+            if body:
+                data = body[0] if len(body) == 1 else b"".join(body)
+                body.clear()
+                self._unread_bytes = 0
+                if self._paused and self._transport is not None:
+                    self._paused = False
+                    self._transport.resume_reading()
+                if data:
+                    return data
+            if self._complete:
+                return b""
+            if self._error is not None:
+                raise self._error
+            await self._wait()
+
+    def release(self) -> None:
+        """Lets the end of the body arrive by itself; see `on_message_complete`."""
+        if not self._complete and not self.lost and self._error is None:
+            self._released = self._loop.call_later(RELEASE_SECONDS, self.abort)
+
+    def close(self) -> None:
+        """Back to the pool if the response was read whole and the upstream keeps the connection, else closed."""
+        if self._released is not None:
+            return
+        if self._complete and not self._will_close and not self._body and not self.lost and self._error is None:
+            self._keep(self)
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Closes the connection at once, without waiting for anything."""
+        self.lost = True
+        if self._released is not None:
+            self._released.cancel()
+            self._released = None
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def _wait(self) -> None:
+        self._waiter = self._loop.create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def _wake(self) -> None:
+        waiter = self._waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # uvloop's transports are asyncio.Transport in everything but their base class.
+        self._transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._headers_complete:
+            self._header_bytes += len(data)
+            if self._header_bytes > MOST_HEADER_BYTES and not self._complete:
+                self._fail(UpstreamMalformed(f"{self._upstream} sent headers without end", upstream=self._upstream))
+                return
+        self.spoke = True
+        try:
+            self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._fail(UpstreamMalformed(f"{self._upstream} switched protocols unasked", upstream=self._upstream))
+            return
+        except httptools.HttpParserError as error:
+            self._fail(
+                UpstreamMalformed(f"what {self._upstream} sent is not HTTP ({error})", upstream=self._upstream), error
+            )
+            return
+        if not self._complete:
+            self._unread_bytes += len(data)
+            if self._unread_bytes > MOST_UNREAD_BYTES and not self._paused and self._transport is not None:
+                self._paused = True
+                self._transport.pause_reading()
+        if (waiter := self._waiter) is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self.lost = True
+        self._forget(self)
+        if self._released is not None:
+            self._released.cancel()
+            self._released = None
+        if self._complete:
+            pass
+        elif error is None and self._until_eof:
+            self._complete = True
+        elif error is None and self._headers_complete:
+            self._error = self._error or UpstreamTruncated(
+                f"{self._upstream} closed the connection before its response ended", upstream=self._upstream
+            )
+        elif self._error is None:
+            self._error = UpstreamReset(f"the connection to {self._upstream} broke", upstream=self._upstream)
+            self._error.__cause__ = error
+        self._transport = None
+        self._wake()
+
+    def _fail(self, failure: UpstreamError, cause: BaseException | None = None) -> None:
+        failure.__cause__ = cause
+        self._error = failure
+        self.abort()
+        self._wake()
+
+    # -- called by the parser
+
+    def on_message_begin(self) -> None:
+        if self._complete:
+            # Bytes that belong to no request of ours: whoever sends them cannot be trusted with the next one.
+            raise ValueError("a response that nobody asked for")
+        self._informational = False
+        self.headers = {}
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self._headers_complete:
+            return  # a trailer
+        key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
+
+    def on_headers_complete(self) -> None:
+        self.status = self._parser.get_status_code()
+        if 100 <= self.status < 200:
+            self._informational = True
+            return
+        self._headers_complete = True
+        chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
+        self._until_eof = not chunked and "content-length" not in self.headers and self.status not in (204, 304)
+        if self._marks is not None:
+            self._marks.first_byte_ns = self._clock.monotonic_ns()
+
+    def on_message_complete(self) -> None:
+        if self._informational:
+            return
+        self._complete = True
+        self._will_close = not self._parser.should_keep_alive()
+        if self._released is not None:
+            self._released.cancel()
+            self._released = None
+            self._body.clear()
+            self.close()
+
+
+class _Inflated:
+    """A response whose body is compressed, though we asked for none: some upstreams do so anyway."""
+
+    __slots__ = ("_inflate", "_response", "_upstream", "headers", "status")
+
+    def __init__(self, response: Response, upstream: str) -> None:
+        self.status = response.status
+        self.headers = response.headers
+        self._response = response
+        self._upstream = upstream
+        self._inflate = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, told by the header
+
+    async def read(self) -> bytes:
+        while data := await self._response.read():
+            try:
+                plain = self._inflate.decompress(data)
+            except zlib.error as error:
+                raise UpstreamMalformed(
+                    f"what {self._upstream} sent is not the gzip it says ({error})", upstream=self._upstream
+                ) from error
+            if plain:
+                return plain
+        if not self._inflate.eof:
+            raise UpstreamTruncated(
+                f"{self._upstream} closed the connection inside a compressed body", upstream=self._upstream
+            )
+        return b""
+
+    def release(self) -> None:
+        self._response.release()
+
+    def close(self) -> None:
+        self._response.close()
+
+
+def _common_head(upstream: str, host: str, headers: Mapping[str, str]) -> bytes:
+    lines = {"Host": host, "Accept-Encoding": "identity", "Connection": "keep-alive", **headers}
+    for name, value in lines.items():
+        if any(character in "\r\n\0" for character in name + value):
+            # The value may be a key: it is not shown.
+            raise SettingsError(f"the header {name!r} for upstream {upstream!r} holds a line break: is its key mistyped?")
+    try:
+        return "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
+    except UnicodeEncodeError:
+        raise SettingsError(f"a header for upstream {upstream!r} holds characters HTTP does not allow") from None

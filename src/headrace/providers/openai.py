@@ -1,0 +1,253 @@
+"""OpenAI's chat API as a source of tokens: Groq, OpenAI, vLLM, llama.cpp and everything else that speaks it.
+
+How to ask and how to hear are pure (`asking_body`, `headrace.providers.openai_hearing`); the connection is
+`headrace.providers.http`'s. What services do differently is a row in `headrace.providers.catalogue`.
+May import floors 0 to 2 and its own room.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from headrace.clock import Clock
+from headrace.errors import UpstreamError, UpstreamKeyMissing, UpstreamMalformed, UpstreamRefused
+from headrace.interfaces import Batch
+from headrace.providers.catalogue import completed, service_of
+from headrace.providers.http import HTTPTransport, Response, Transport
+from headrace.providers.openai_hearing import Hearing, refused, without_secrets
+from headrace.requests import GenerationRequest, Message
+from headrace.settings import UpstreamSettings
+from headrace.timing import Marks
+from headrace.wire import json_text
+
+# How long to wait for usage and `[DONE]` once the finish reason was heard. The answer is whole by then.
+SECONDS_AFTER_FINISH = 2.0
+# The most that is read of an answer that is not streamed, and of an error.
+MOST_WHOLE_BYTES = 32 << 20
+MOST_ERROR_BYTES = 64 << 10
+
+MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
+
+
+class OpenAIProvider:
+    """Speaks to one upstream with OpenAI's chat API.
+
+    Args:
+        name: the upstream's name, for errors and usage.
+        transport: how requests reach it.
+        clock: for `Retry-After` dates.
+        max_tokens_field: the name this upstream knows the limit by (row T3).
+        asks_usage: whether it knows `stream_options.include_usage`.
+        secret: its key, so that it is removed from whatever the upstream says.
+        missing_key: the variable that should hold its key and does not; nothing is asked then.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        transport: Transport,
+        clock: Clock,
+        *,
+        max_tokens_field: MaxTokensField = "max_tokens",
+        asks_usage: bool = True,
+        secret: str | None = None,
+        missing_key: str | None = None,
+    ) -> None:
+        self._missing_key = missing_key
+        self._name = name
+        self._transport = transport
+        self._clock = clock
+        self._max_tokens_field = max_tokens_field
+        self._asks_usage = asks_usage
+        self._secret = secret
+
+    async def generate(self, request: GenerationRequest, marks: Marks) -> AsyncGenerator[Batch, None]:
+        """The events of one attempt, a batch for each read from the network."""
+        self._require_key()
+        body = asking_body(request, max_tokens_field=self._max_tokens_field, asks_usage=self._asks_usage)
+        response = await self._transport.send("POST", "/chat/completions", body, marks)
+        try:
+            if response.status != 200:
+                raise await self._refusal(response)
+            hearing = Hearing(self._name, choices=choices_asked(request), secret=self._secret)
+            kind = response.headers.get("content-type", "").lower()
+            if "json" in kind:
+                if events := hearing.hear_whole(await _read_all(response, MOST_WHOLE_BYTES)):
+                    yield events
+            elif "event-stream" not in kind:
+                start = (await _read_all(response, MOST_ERROR_BYTES)).decode("utf-8", "replace").strip()[:200]
+                raise UpstreamMalformed(
+                    f"{self._name} answered {kind or 'without a content type'} instead of a stream: "
+                    + without_secrets(start, self._secret),
+                    upstream=self._name,
+                )
+            while not hearing.finished and not hearing.done and hearing.failure is None:
+                data = await response.read()
+                if not data:
+                    break
+                if events := hearing.feed(data):
+                    yield events
+            if hearing.failure is not None:
+                raise hearing.failure
+            if not hearing.done:
+                async for events in self._after_finish(response, hearing):
+                    yield events
+            yield hearing.finish()
+            response.release()
+        finally:
+            response.close()
+
+    async def _after_finish(self, response: Response, hearing: Hearing) -> AsyncGenerator[Batch, None]:
+        # Usage and `[DONE]` are still to come, but the answer is whole: nothing that happens now can spoil it.
+        try:
+            async with asyncio.timeout(SECONDS_AFTER_FINISH):
+                while not hearing.done and (data := await response.read()):
+                    if events := hearing.feed(data):
+                        yield events
+        except (UpstreamError, TimeoutError):
+            pass
+
+    async def models(self) -> Sequence[str]:
+        """The names of the upstream's models."""
+        self._require_key()
+        response = await self._transport.send("GET", "/models", b"", Marks(self._clock.monotonic_ns()))
+        try:
+            if response.status != 200:
+                raise await self._refusal(response)
+            try:
+                listed = msgspec.json.decode(await _read_all(response, MOST_WHOLE_BYTES), type=_ModelList)
+            except msgspec.DecodeError as error:
+                raise UpstreamMalformed(f"{self._name} sent no list of models ({error})", upstream=self._name) from error
+        finally:
+            response.close()
+        return [model.id for model in listed.data]
+
+    async def close(self) -> None:
+        """Closes the connections kept alive."""
+        await self._transport.close()
+
+    def _require_key(self) -> None:
+        if self._missing_key is not None:
+            raise UpstreamKeyMissing(
+                f"{self._name} needs {self._missing_key}, which is not set. Set it and start headrace again",
+                upstream=self._name,
+            )
+
+    async def _refusal(self, response: Response) -> UpstreamRefused:
+        try:
+            body = await _read_all(response, MOST_ERROR_BYTES)
+        except UpstreamError:
+            body = b""  # the status alone says enough
+        error: Any
+        try:
+            error = msgspec.json.decode(body)
+        except msgspec.DecodeError:
+            error = body.decode("utf-8", "replace")
+        return refused(
+            self._name,
+            response.status,
+            error,
+            retry_after_seconds=retry_after_seconds(response.headers, self._clock.unix_ns()),
+            secret=self._secret,
+        )
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _ModelList(msgspec.Struct):
+    data: list[_Model]
+
+
+def asking_body(request: GenerationRequest, *, max_tokens_field: MaxTokensField, asks_usage: bool) -> bytes:
+    """The JSON body that asks for `request`: always for a stream, whether or not the reader wants one.
+
+    A stream is what can be recorded, followed by others and stopped; an answer that is not streamed is a fold over
+    it. Fields that headrace does not know go along untouched.
+    """
+    body: dict[str, Any] = {
+        "model": request.model,
+        "messages": [_asked_message(message) for message in request.messages],
+        **request.fields,
+        "stream": True,
+    }
+    if asks_usage:
+        body["stream_options"] = {"include_usage": True}
+    if request.max_tokens is not None:
+        body[max_tokens_field] = request.max_tokens
+    return json_text.encode(body)
+
+
+def choices_asked(request: GenerationRequest) -> int:
+    """How many answers were asked for at once (`n`)."""
+    raw = request.fields.get("n")
+    if raw is None:
+        return 1
+    value = msgspec.json.decode(raw)
+    return value if isinstance(value, int) and value > 0 else 1
+
+
+def _asked_message(message: Message) -> dict[str, Any]:
+    return {"role": message.role, "content": message.content, **message.fields}
+
+
+async def _read_all(response: Response, most_bytes: int) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while size < most_bytes and (data := await response.read()):
+        pieces.append(data)
+        size += len(data)
+    return b"".join(pieces)
+
+
+def retry_after_seconds(headers: Mapping[str, str], unix_ns: int) -> float | None:
+    """When an upstream says to come back: `retry-after-ms`, or `retry-after` in seconds or as a date (RFC 9110, 10.2.3)."""
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name)
+        if value is None:
+            continue
+        try:
+            return max(0.0, float(value) * unit)
+        except ValueError:
+            pass
+        try:
+            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - unix_ns / 1e9)
+        except ValueError:
+            continue  # neither: as if it were not there
+    return None
+
+
+def open_openai(settings: UpstreamSettings, key: str | None, clock: Clock) -> OpenAIProvider:
+    """The provider of one upstream of the settings.
+
+    Raises:
+        SettingsError: its address or its key cannot be used.
+    """
+    settings = completed(settings)
+    service = service_of(settings)
+    assert settings.base_url is not None  # `completed` sees to it
+    headers = {"User-Agent": "headrace", "Content-Type": "application/json", "Accept": "text/event-stream"}
+    if key is not None:
+        headers["Authorization"] = f"Bearer {key}"
+    transport: Transport
+    if settings.transport == "httpx2":
+        from headrace.providers.http_through_httpx2 import Httpx2Transport  # 0.15 s to import, and seldom wanted
+
+        transport = Httpx2Transport(settings.name, settings.base_url, headers, clock)
+    else:
+        transport = HTTPTransport(settings.name, settings.base_url, headers, clock)
+    return OpenAIProvider(
+        settings.name,
+        transport,
+        clock,
+        max_tokens_field=settings.max_tokens_field or service.max_tokens_field,
+        asks_usage=service.asks_usage,
+        secret=key,
+        missing_key=settings.api_key_env if key is None else None,
+    )

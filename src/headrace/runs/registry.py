@@ -1,0 +1,152 @@
+"""The runs in progress: starting, cancelling, what becomes of one whose readers left, and draining."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+from headrace.clock import Clock
+from headrace.errors import Overloaded
+from headrace.events import Failure
+from headrace.identifiers import new_stream_id
+from headrace.interfaces import Middleware, Observer, Stream, StreamStore
+from headrace.requests import GenerationRequest
+from headrace.runs.run import Run
+from headrace.runs.upstreams import Models
+
+logger = logging.getLogger("headrace.runs")
+
+SWEEP_SECONDS = 0.25
+"""How often the timers of all runs are looked at."""
+
+CANCELLED = Failure("cancelled", "the answer was cancelled; what was said before stands", 499)
+LEFT = Failure("cancelled", "the answer was cancelled because its last reader left", 499)
+SHUT_DOWN = Failure("shutting_down", "the server is shutting down; what was said before stands", 503, retryable=True)
+
+
+class Runs:
+    """All runs of this process.
+
+    Args:
+        store: where their streams are kept.
+        models: where their tokens come from.
+        observers: told of every stream that ended.
+        most: how many may be in progress at once.
+    """
+
+    def __init__(
+        self, store: StreamStore, models: Models, clock: Clock, *, observers: Sequence[Observer] = (), most: int
+    ) -> None:
+        self.store = store
+        self.models = models
+        self.draining = False
+        self._clock = clock
+        self._observers = observers
+        self._most = most
+        self._live: dict[tuple[str, str], Run] = {}
+        self._sweeper: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        """How many runs are in progress."""
+        return len(self._live)
+
+    def open(self) -> None:
+        """Begins to look after the timers."""
+        self._sweeper = asyncio.create_task(self._sweep(), name="headrace timers")
+
+    async def close(self) -> None:
+        """Ends what is still in progress, at once."""
+        await self.drain(0)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+
+    def start(
+        self,
+        request: GenerationRequest,
+        owner: str,
+        *,
+        stream_id: str | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> Stream:
+        """Starts a generation and gives its stream, which is still empty.
+
+        What becomes of it when its last reader leaves is `request.on_disconnect`, by default `cancel`.
+
+        Raises:
+            UnknownModel: no upstream has it.
+            StreamExists: the owner has a stream of that id.
+            Overloaded: too many are in progress, or the server is shutting down.
+        """
+        if self.draining:
+            raise Overloaded("the server is shutting down and takes no new requests", retry_after_seconds=5)
+        if len(self._live) >= self._most:
+            raise Overloaded(
+                f"{self._most} streams are in progress, which is all this server takes (max_streams). Try again shortly",
+                retry_after_seconds=1,
+            )
+        candidates = self.models.candidates(request.model)
+        stream = self.store.create(stream_id or new_stream_id(), owner, request)
+        run = Run(stream, candidates, middleware, self._clock)
+        key = (owner, stream.id)
+        self._live[key] = run
+        run.task = asyncio.create_task(self._perform(key, run))
+        return stream
+
+    def cancel(self, stream: Stream) -> None:
+        """Stops the stream's run, up to the upstream. One that has ended already stays as it is."""
+        if (run := self._live.get((stream.owner, stream.id))) is not None:
+            run.cancel(CANCELLED)
+
+    def reader_left(self, stream: Stream) -> None:
+        """A reader of the stream has left. If it was the last, the request's policy says what becomes of the run."""
+        run = self._live.get((stream.owner, stream.id))
+        if run is None or stream.readers:
+            return
+        policy = stream.request.on_disconnect
+        if policy is None or policy == "cancel":
+            run.cancel(LEFT)
+        elif policy != "continue":
+            asyncio.get_running_loop().call_later(policy, self._cancel_if_alone, run)
+
+    async def drain(self, seconds: float) -> None:
+        """Takes no new runs, lets those in progress finish for `seconds`, then ends them `incomplete`."""
+        self.draining = True
+        tasks = [run.task for run in self._live.values() if run.task is not None]
+        if tasks and seconds > 0:
+            await asyncio.wait(tasks, timeout=seconds)
+        rest = list(self._live.values())
+        for run in rest:
+            run.cancel(SHUT_DOWN)
+        if rest:
+            await asyncio.wait([run.task for run in rest if run.task is not None], timeout=5)
+
+    async def _perform(self, key: tuple[str, str], run: Run) -> None:
+        try:
+            await run.perform()
+        finally:
+            del self._live[key]
+            for observer in self._observers:
+                try:
+                    observer.ended(run.stream)
+                except Exception:
+                    # An observer measures; it may not harm what it measures, nor the next observer.
+                    logger.exception("an observer failed on stream %s", run.stream.id)
+
+    @staticmethod
+    def _cancel_if_alone(run: Run) -> None:
+        if not run.stream.readers:
+            run.cancel(LEFT)
+
+    async def _sweep(self) -> None:
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = self._clock.monotonic_ns()
+            for run in list(self._live.values()):
+                try:
+                    run.check_timers(now)
+                except Exception:
+                    logger.exception("the timers of stream %s", run.stream.id)
+
+

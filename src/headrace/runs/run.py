@@ -1,0 +1,311 @@
+"""One generation, from its first event to its last: the task that performs it, the only writer of its stream.
+
+A run works through the upstreams of its model, lets `headrace.runs.recovery` decide after each failure, and
+ends its stream exactly once, whatever happens. What runs here once per batch is the hot path: one loop, one
+append. The timers cost a token nothing: `check_timers` looks at every run four times a second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+
+import msgspec
+
+from headrace.clock import Clock
+from headrace.errors import HeadraceError, InternalError, Timer, UpstreamError, UpstreamTimeout, UpstreamTruncated
+from headrace.events import (
+    CONTENT,
+    FINISHED,
+    Ended,
+    Event,
+    Failure,
+    Passthrough,
+    ReasoningDelta,
+    Started,
+    Status,
+    TextDelta,
+    ToolCallDelta,
+    UsageKnown,
+)
+from headrace.identifiers import chance
+from headrace.interfaces import Batch, Middleware, Stream
+from headrace.requests import GenerationRequest, Timeouts
+from headrace.runs.recovery import Again, End, NextUpstream, decide
+from headrace.runs.upstreams import Candidate
+from headrace.timing import Marks, TokenKind, measured
+from headrace.usage import Usage, estimated
+
+logger = logging.getLogger("headrace.runs")
+
+
+class Run:
+    """Performs one generation into `stream`.
+
+    Args:
+        stream: empty; nobody else appends to it.
+        candidates: where the model is, in the order of failover; at least one.
+        middleware: prepares the request, in this order.
+        clock: for the timers and the timing.
+    """
+
+    __slots__ = (
+        "_accepted_ns",
+        "_asking",
+        "_attempts",
+        "_begun",
+        "_candidates",
+        "_clock",
+        "_marks",
+        "_middleware",
+        "_prepared",
+        "_quiet_since_ns",
+        "_seen_length",
+        "_speaking",
+        "_stopped",
+        "stream",
+        "task",
+    )
+
+    def __init__(
+        self, stream: Stream, candidates: Sequence[Candidate], middleware: Sequence[Middleware], clock: Clock
+    ) -> None:
+        self.stream = stream
+        self.task: asyncio.Task[None] | None = None
+        self._candidates = candidates
+        self._middleware = middleware
+        self._clock = clock
+        self._accepted_ns = clock.monotonic_ns()
+        self._attempts = 0
+        self._begun = False
+        self._marks: Marks | None = None
+        self._prepared = stream.request
+        # The upstream asked now and the timers it is asked under.
+        self._asking: tuple[str, Timeouts] | None = None
+        self._speaking = False
+        """Whether content was shown: the commit boundary lies behind."""
+        self._seen_length = 0
+        self._quiet_since_ns = 0
+        # Why the task was told to stop: an ending to write, or a timer that ran out.
+        self._stopped: Failure | UpstreamTimeout | None = None
+
+    async def perform(self) -> None:
+        """Runs to the end of the stream. Never raises, except when its task is cancelled by somebody else."""
+        self._begun = True
+        request = self.stream.request
+        self.stream.append(
+            (
+                Started(
+                    self.stream.id, request.model, self._clock.unix_ns(), request.language, request.conversation_id
+                ),
+            )
+        )
+        foreign: asyncio.CancelledError | None = None
+        try:
+            ended = await self._work()
+        except asyncio.CancelledError as cancelled:
+            if isinstance(self._stopped, Failure):
+                ended = Ended("cancelled" if self._stopped.code == "cancelled" else "incomplete", self._stopped)
+            else:
+                foreign = cancelled
+                ended = Ended(
+                    "incomplete", Failure("shutting_down", "the server stopped before the answer was finished", 503)
+                )
+        except HeadraceError as error:
+            ended = self._ended_by(error)
+        except Exception:
+            logger.exception("stream %s: a fault of our own ended it", self.stream.id)
+            ended = self._ended_by(InternalError("headrace made a mistake with this answer; its log says which"))
+        self._finish(ended)
+        if foreign is not None:
+            raise foreign
+
+    def cancel(self, failure: Failure) -> None:
+        """Stops the run, up to the upstream's socket. Its stream ends `cancelled`, or `incomplete` for other codes.
+
+        A second call, or one after the end, changes nothing.
+        """
+        if self._stopped is None and self.stream.ended is None:
+            self._stopped = failure
+            # A task cancelled before its first step never takes one; `_work` looks before it does anything.
+            if self._begun and self.task is not None:
+                self.task.cancel()
+
+    def check_timers(self, now_ns: int) -> None:
+        """Stops the attempt, or the run, whose time is over. Called for every live run four times a second."""
+        if self._asking is None or self._marks is None or self._stopped is not None or self.task is None:
+            return
+        upstream, timeouts = self._asking
+        length = self.stream.length
+        if length != self._seen_length:
+            self._seen_length = length
+            self._quiet_since_ns = now_ns
+        timer: Timer
+        if _over(now_ns - self._accepted_ns, timeouts.total):
+            timer = "total"
+        elif self._speaking:
+            if not _over(now_ns - self._quiet_since_ns, timeouts.between_tokens):
+                return
+            timer = "between_tokens"
+        elif self._marks.connected_ns is None and _over(now_ns - self._marks.asked_ns, timeouts.connect):
+            timer = "connect"
+        elif _over(now_ns - self._marks.asked_ns, timeouts.first_token):
+            timer = "first_token"
+        else:
+            return
+        self._stopped = UpstreamTimeout(timer, timeouts.seconds(timer) or 0.0, upstream=upstream)
+        self.task.cancel()
+
+    async def _work(self) -> Ended:
+        if self._stopped is not None:
+            raise asyncio.CancelledError
+        for middleware in self._middleware:
+            self._prepared = await middleware.prepare(self._prepared, self.stream.owner)
+        position = 0
+        attempts_here = 0
+        while True:
+            candidate = self._candidates[position]
+            attempts_here += 1
+            self._attempts += 1
+            try:
+                ended = await self._attempt(candidate)
+            except UpstreamError as error:
+                candidate.upstream.was_unwell(error.message)
+                decision = decide(
+                    error,
+                    spoke=self._speaking,
+                    attempts_here=attempts_here,
+                    upstreams_left=len(self._candidates) - position - 1,
+                    chance=chance(),
+                )
+                logger.info("stream %s: %s; %s", self.stream.id, error.message, decision)
+                match decision:
+                    case Again():
+                        await asyncio.sleep(decision.delay_seconds)
+                    case NextUpstream():
+                        position += 1
+                        attempts_here = 0
+                        following = self._candidates[position].upstream.name
+                        self.stream.append(
+                            (
+                                Status(
+                                    "failed_over",
+                                    f"{candidate.upstream.name} did not answer; asking {following}",
+                                    origin=candidate.upstream.name,
+                                    destination=following,
+                                ),
+                            )
+                        )
+                    case End():
+                        raise
+            else:
+                candidate.upstream.was_well()
+                return ended
+
+    async def _attempt(self, candidate: Candidate) -> Ended:
+        upstream = candidate.upstream
+        if upstream.places is None:
+            return await self._ask(candidate)
+        if upstream.places.locked():
+            self.stream.append((Status("waiting", f"waiting for a free place at {upstream.name}"),))
+        async with upstream.places:
+            return await self._ask(candidate)
+
+    async def _ask(self, candidate: Candidate) -> Ended:
+        upstream = candidate.upstream
+        self._marks = marks = Marks(self._clock.monotonic_ns())
+        self._asking = (upstream.name, self._prepared.timeouts.over(upstream.timeouts))
+        request = msgspec.structs.replace(self._prepared, model=candidate.model)
+        try:
+            # A generator closed on every path: closing it is what closes the upstream's connection.
+            async with aclosing(upstream.provider.generate(request, marks)) as batches:
+                return await self._write(batches, marks, upstream.name)
+        except asyncio.CancelledError:
+            if not isinstance(self._stopped, UpstreamTimeout):
+                raise
+            timeout, self._stopped = self._stopped, None
+            if self.task is not None:
+                self.task.uncancel()
+            raise timeout from None
+        finally:
+            self._asking = None
+
+    async def _write(self, batches: AsyncIterator[Batch], marks: Marks, upstream: str) -> Ended:
+        append = self.stream.append
+        held: list[Event] = []
+        async for batch in batches:
+            if not self._speaking:
+                batch = self._before_content(batch, held, marks)
+                if not batch:
+                    continue
+            last = batch[-1]
+            if type(last) is Ended:
+                if len(batch) > 1:
+                    append(batch[:-1])
+                return last
+            append(batch)
+        raise UpstreamTruncated(f"{upstream} stopped without an ending", upstream=upstream)
+
+    def _before_content(self, batch: Batch, held: list[Event], marks: Marks) -> Batch:
+        """What of a batch may be shown before the commit boundary; crosses it with the first content.
+
+        Events that belong to an attempt rather than to the answer wait, so that a repeated attempt leaves no trace.
+        """
+        for event in batch:
+            if isinstance(event, CONTENT):
+                marks.first_token_ns = self._quiet_since_ns = self._clock.monotonic_ns()
+                marks.first_token_kind = _KINDS[type(event)]
+                self._speaking = True
+                return [*held, *batch]
+        if type(batch[-1]) is Ended:
+            return [*held, *batch]
+        held.extend(event for event in batch if isinstance(event, Passthrough | UsageKnown))
+        return [event for event in batch if not isinstance(event, Passthrough | UsageKnown)]
+
+    def _ended_by(self, error: HeadraceError) -> Ended:
+        # What an upstream broke off is incomplete; what never began, or broke by our own fault, is an error.
+        cut = self._speaking and isinstance(error, UpstreamError)
+        return Ended("incomplete" if cut else "error", error.failure())
+
+    def _finish(self, ended: Ended) -> None:
+        now = self._clock.monotonic_ns()
+        timing = measured(self._accepted_ns, now, self._marks, self._attempts)
+        last = msgspec.structs.replace(ended, timing=timing)
+        if self._usage_is_known(ended):
+            self.stream.append((last,))
+        else:
+            self.stream.append((UsageKnown(self._estimated_usage()), last))
+
+    def _usage_is_known(self, ended: Ended) -> bool:
+        events = self.stream.read(0, self.stream.length)
+        for event in reversed(events):
+            if type(event) is UsageKnown:
+                return True
+            # Usage from before the last content says nothing of a whole answer, but it is all a cut one has.
+            if ended.ending in FINISHED and isinstance(event, CONTENT):
+                return False
+        return False
+
+    def _estimated_usage(self) -> Usage:
+        if self._marks is None or self._marks.sent_ns is None:
+            return Usage(0, 0, "counted", "counted", "headrace")  # nothing was asked, so nothing was spent
+        said: list[str] = []
+        for event in self.stream.read(0, self.stream.length):
+            match event:
+                case TextDelta() | ReasoningDelta():
+                    said.append(event.text)
+                case ToolCallDelta():
+                    said.append((event.name or "") + event.arguments)
+                case _:
+                    pass
+        return estimated([message.text() for message in self._prepared.messages], said)
+
+
+_KINDS: dict[type[Event], TokenKind] = {TextDelta: "text", ReasoningDelta: "reasoning", ToolCallDelta: "tool_call"}
+
+
+def _over(elapsed_ns: int, limit_seconds: float | None) -> bool:
+    # 0 is no limit.
+    return limit_seconds is not None and 0 < limit_seconds * 1e9 < elapsed_ns

@@ -1,0 +1,92 @@
+"""The upstreams that are configured, and which of them a model name leads to."""
+
+from __future__ import annotations
+
+import asyncio
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+from headrace.errors import UnknownModel
+from headrace.interfaces import Provider
+from headrace.requests import Timeouts
+
+
+@dataclass(slots=True)
+class Upstream:
+    """One configured place tokens come from."""
+
+    name: str
+    provider: Provider
+    timeouts: Timeouts
+    places: asyncio.Semaphore | None = None
+    """Limits the runs that use it at once; `None`: no limit."""
+    state: Literal["unused", "well", "unwell"] = "unused"
+    """How it was when it was last asked."""
+    detail: str | None = None
+    """What went wrong then, where something did."""
+
+    @classmethod
+    def limited(cls, name: str, provider: Provider, timeouts: Timeouts, most: int | None) -> Upstream:
+        """An upstream that at most `most` runs use at once; the others wait. `None`: no limit."""
+        return cls(name, provider, timeouts, None if most is None else asyncio.Semaphore(most))
+
+    def was_well(self) -> None:
+        """It answered."""
+        self.state, self.detail = "well", None
+
+    def was_unwell(self, detail: str) -> None:
+        """It did not do its part."""
+        self.state, self.detail = "unwell", detail
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An upstream, and what it calls the model."""
+
+    upstream: Upstream
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class Models:
+    """What readers may ask for.
+
+    `named` holds the models of the settings, each with its candidates in the order of failover. Beside them
+    `upstream/model` leads to any model of any upstream. The name `*` catches all others.
+    """
+
+    upstreams: Mapping[str, Upstream]
+    named: Mapping[str, Sequence[Candidate]] = field(default_factory=dict)
+
+    def names(self) -> list[str]:
+        """The names that are configured, in their order."""
+        return [name for name in self.named if name != "*"]
+
+    @property
+    def default(self) -> str:
+        """The model that answers where none is named: the first."""
+        return next(iter(self.names()))
+
+    def candidates(self, name: str) -> Sequence[Candidate]:
+        """Where the model of that name is, in the order of failover.
+
+        Raises:
+            UnknownModel: nowhere; the message suggests what may have been meant.
+        """
+        if (found := self.named.get(name)) is not None:
+            return found
+        upstream, slash, model = name.partition("/")
+        if slash and model and upstream in self.upstreams:
+            return [Candidate(self.upstreams[upstream], model)]
+        if (anything := self.named.get("*")) is not None:
+            return [Candidate(each.upstream, name if each.model == "*" else each.model) for each in anything]
+        raise UnknownModel(self._unknown(name), parameter="model")
+
+    def _unknown(self, name: str) -> str:
+        known = self.names()
+        upstreams = ", ".join(f"{each}/…" for each in self.upstreams)
+        near = difflib.get_close_matches(name, known, n=1)
+        meant = f' Did you mean "{near[0]}"?' if near else ""
+        return f'no model "{name[:200]}".{meant} Known: {", ".join(known) or "none"}; any model of {upstreams}'

@@ -1,0 +1,138 @@
+"""The one handler behind every route that answers with a stream: find it, follow it, encode it, send it.
+
+`answer` serves a reader of any stream in any protocol, live or whole. Where clients act on the HTTP status it is
+held until the first content, the final failure or the first heartbeat due, whichever comes first (L33).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.types import Receive, Scope, Send
+
+from headrace.errors import HeadraceError, InternalError
+from headrace.events import FINISHED, Ended
+from headrace.interfaces import ReaderProtocol, Stream
+from headrace.requests import ReaderOptions
+from headrace.server.connection import OUTLET, Outlet
+from headrace.server.delivery import Delivery, has_content, until
+from headrace.server.house import House
+from headrace.server.responses import Headers, error_headers, request_id, send_json
+
+NO_CACHE = (b"cache-control", b"no-cache, no-transform")
+NO_BUFFER = (b"x-accel-buffering", b"no")
+
+
+def outlet_of(scope: Scope) -> Outlet:
+    """The writing side of this response.
+
+    Raises:
+        InternalError: the application runs under another server than its own.
+    """
+    outlet = (scope.get("extensions") or {}).get(OUTLET)
+    if not isinstance(outlet, Outlet):
+        raise InternalError("headrace is served by its own connection class: start it with `headrace serve`")
+    return outlet
+
+
+async def send_error(
+    scope: Scope, send: Send, protocol: ReaderProtocol, error: HeadraceError | Ended, headers: Headers = ()
+) -> None:
+    """Answers with an error in the protocol's own shape."""
+    failure = error.failure if isinstance(error, Ended) else error.failure()
+    assert failure is not None
+    await send_json(
+        scope, send, protocol.error(error), status=failure.http_status, headers=[*error_headers(failure), *headers]
+    )
+
+
+async def answer_live(
+    house: House,
+    stream: Stream,
+    protocol: ReaderProtocol,
+    options: ReaderOptions,
+    scope: Scope,
+    send: Send,
+    *,
+    offset: int = 0,
+    early_headers: bool = False,
+) -> None:
+    """Streams the events from `offset` on to one reader."""
+    outlet = outlet_of(scope)
+    identity = (b"headrace-stream", stream.id.encode("ascii"))
+    heartbeat = house.heartbeat_seconds(options)
+    try:
+        if protocol.holds_status and not early_headers:
+            waited = await until(stream, outlet, has_content(stream), seconds=heartbeat)
+            if waited == "gone":
+                return
+            ended = stream.ended
+            if ended is not None and ended.ending not in FINISHED and not has_content_before(stream):
+                await send_error(scope, send, protocol, ended, [identity])
+                return
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"content-type", protocol.framing.content_type.encode("ascii")),
+                    NO_CACHE,
+                    NO_BUFFER,
+                    identity,
+                    (b"x-request-id", request_id(scope)),
+                ],
+            }
+        )
+        delivery = Delivery(stream, offset, protocol, options, outlet)
+        house.deliveries.add(delivery)
+        try:
+            delivery.start()
+            outcome = await delivery.outcome
+        finally:
+            house.deliveries.discard(delivery)
+            delivery.stop()
+        match outcome:
+            case "finished":
+                await send({"type": "http.response.body", "body": b""})
+            case "failed":
+                outlet.abort()
+            case "gone":
+                pass
+    finally:
+        house.runs.reader_left(stream)
+
+
+async def answer_whole(
+    house: House,
+    stream: Stream,
+    protocol: ReaderProtocol,
+    options: ReaderOptions,
+    scope: Scope,
+    send: Send,
+) -> None:
+    """Sends the answer in one piece when it is whole; an error where it did not become so."""
+    outlet = outlet_of(scope)
+    identity = (b"headrace-stream", stream.id.encode("ascii"))
+    try:
+        if await until(stream, outlet, lambda: stream.ended is not None) == "gone":
+            return
+        ended = stream.ended
+        assert ended is not None
+        if ended.ending in FINISHED:
+            body = protocol.whole(stream.read(0, stream.length), options)
+            await send_json(scope, send, body, headers=[identity])
+        else:
+            await send_error(scope, send, protocol, ended, [identity])
+    finally:
+        house.runs.reader_left(stream)
+
+
+def has_content_before(stream: Stream) -> bool:
+    """Whether anything was said before the stream ended."""
+    timing = stream.ended.timing if stream.ended is not None else None
+    return timing is not None and timing.time_to_first_token_ns is not None
+
+
+def wishes_to_return(headers: Mapping[str, str]) -> bool:
+    """Whether a reader shows that it may come back to its stream (design, section 3)."""
+    return any(name in headers for name in ("headrace-stream", "headrace-event-ids", "idempotency-key"))

@@ -1,0 +1,58 @@
+"""Reading the body of a request, within limits."""
+
+from __future__ import annotations
+
+from starlette.types import Receive, Scope
+
+from headrace.errors import BodyTooLarge, RequestTimeout, UnsupportedContentType
+from headrace.server.responses import request_headers
+
+# How much of a body that is too large is still taken and thrown away, so that the reader gets to read the answer
+# instead of a reset.
+DISCARD_FACTOR = 16
+
+
+async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
+    """The whole body.
+
+    Raises:
+        BodyTooLarge: it is larger than `limit_bytes`.
+        RequestTimeout: the reader left before it was whole.
+    """
+    declared = request_headers(scope).get("content-length")
+    if declared is not None and declared.isdigit() and int(declared) > limit_bytes * DISCARD_FACTOR:
+        raise _too_large(limit_bytes)
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise RequestTimeout("the connection closed before the body was whole")
+        piece = message.get("body", b"")
+        size += len(piece)
+        if size <= limit_bytes:
+            pieces.append(piece)
+        elif size > limit_bytes * DISCARD_FACTOR:
+            raise _too_large(limit_bytes)
+        if not message.get("more_body", False):
+            break
+    if size > limit_bytes:
+        raise _too_large(limit_bytes)
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+
+def require_json(content_type: str | None) -> None:
+    """Refuses a body that is not declared as JSON: a page of another site can send any other type unasked.
+
+    Raises:
+        UnsupportedContentType: it is declared as something else, or not at all.
+    """
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type != "application/json" and not media_type.endswith("+json"):
+        raise UnsupportedContentType(
+            f"the body is declared as {media_type or 'nothing'}; send the header Content-Type: application/json"
+        )
+
+
+def _too_large(limit_bytes: int) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {limit_bytes} bytes (server.body_limit_bytes)")

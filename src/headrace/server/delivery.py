@@ -1,0 +1,194 @@
+"""Delivering a stream to one reader: from the log to the connection, driven by callbacks alone.
+
+A delivery is woken by the stream once a batch, takes everything there is, and writes it at once, in the same turn of
+the event loop in which it was appended. A reader that is slow is left alone until it has caught up; then it
+is served from the log. There is no task and no queue per reader.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Literal, TypeAlias
+
+from headrace.errors import InternalError
+from headrace.events import CONTENT, Ended
+from headrace.interfaces import Encoder, Framing, ReaderProtocol, Stream
+from headrace.requests import ReaderOptions
+from headrace.server.connection import Outlet
+
+logger = logging.getLogger("headrace.server")
+
+PIECE_BYTES = 64 * 1024
+PIECE_EVENTS = 192
+
+Outcome: TypeAlias = Literal["finished", "gone", "failed"]
+
+
+class Delivery:
+    """One reader of one stream.
+
+    Args:
+        stream: what is read.
+        offset: the first event delivered; earlier ones are fed to the encoder and not sent.
+        protocol: how events are written.
+        options: this reader's own.
+        outlet: where it is written to.
+    """
+
+    __slots__ = (
+        "_encoder",
+        "_framing",
+        "_heartbeat",
+        "_offset",
+                "_outlet",
+        "_protocol",
+        "_quiet_since",
+        "_seen_offset",
+        "_stream",
+        "_with_ids",
+        "options",
+        "outcome",
+    )
+
+    def __init__(
+        self, stream: Stream, offset: int, protocol: ReaderProtocol, options: ReaderOptions, outlet: Outlet
+    ) -> None:
+        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._stream = stream
+        self._offset = offset
+        self._protocol = protocol
+        self.options = options
+        self._outlet = outlet
+        self._encoder: Encoder = protocol.encoder(options)
+        self._framing: Framing = protocol.framing
+        self._with_ids = options.event_ids
+        self._heartbeat = self._framing.heartbeat_with_ids if self._with_ids else self._framing.heartbeat
+        self._seen_offset = offset
+        self._quiet_since = asyncio.get_running_loop().time()
+
+    def start(self) -> None:
+        """Begins to deliver. `outcome` is set when there is no more to do."""
+        before = 0
+        while before < self._offset and (events := self._stream.read(before, self._offset - before)):
+            self._encoder.encode(before, events)
+            before += len(events)
+        self._outlet.on_ready = self.wake
+        self._outlet.on_gone = self._left
+        self._stream.attach(self.wake)
+        self.wake()
+
+    def stop(self) -> None:
+        """Takes the reader off its stream."""
+        self._stream.detach(self.wake)
+        self._outlet.on_ready = self._outlet.on_gone = None
+
+    def wake(self) -> None:
+        """There is more to read, or room to write: delivers what can be delivered now."""
+        stream, outlet = self._stream, self._outlet
+        if self.outcome.done():
+            return
+        try:
+            while not outlet.paused and (events := stream.read(self._offset, PIECE_EVENTS)):
+                if self._with_ids:
+                    data = b"".join(
+                        self._framing.frame_with_id(self._encoder.encode(offset, (event,)), offset)
+                        for offset, event in enumerate(events, self._offset)
+                    )
+                else:
+                    data = self._framing.frame(self._encoder.encode(self._offset, events))
+                self._offset += len(events)
+                if len(data) <= PIECE_BYTES:
+                    if data:
+                        outlet.write(data)
+                else:
+                    for start in range(0, len(data), PIECE_BYTES):
+                        outlet.write(data[start : start + PIECE_BYTES])
+        except Exception:
+            self._fail()
+            return
+        if stream.ended is not None and self._offset >= stream.length:
+            self._settle("finished")
+        elif outlet.gone:
+            self._settle("gone")
+
+    def check_heartbeat(self, now: float, seconds: float) -> None:
+        """Writes a heartbeat if nothing was written for so long. Called for every delivery about once a second."""
+        if self._offset != self._seen_offset:
+            self._seen_offset = self._offset
+            self._quiet_since = now
+        elif seconds and now - self._quiet_since >= seconds and self._heartbeat and not self._outlet.paused:
+            self._quiet_since = now
+            self._outlet.write(self._heartbeat)
+
+    def _left(self) -> None:
+        self._settle("gone")
+
+    def _fail(self) -> None:
+        # A fault in an encoder ends its reader, told in its own protocol, and nobody else (L19).
+        logger.exception("delivering stream %s as %s failed", self._stream.id, self._protocol.name)
+        failure = InternalError("headrace made a mistake while writing this answer; its log says which").failure()
+        try:
+            records = self._protocol.encoder(self.options).encode(0, (Ended("error", failure),))
+            self._outlet.write(self._framing.frame(records))
+        except Exception:
+            logger.exception("telling the reader of stream %s failed too", self._stream.id)
+        self._settle("failed")
+
+    def _settle(self, outcome: Outcome) -> None:
+        if not self.outcome.done():
+            self.outcome.set_result(outcome)
+
+
+Waited: TypeAlias = Literal["met", "gone", "late"]
+
+
+async def until(
+    stream: Stream, outlet: Outlet, condition: Callable[[], bool], *, seconds: float | None = None
+) -> Waited:
+    """Waits, as a reader of the stream, until `condition` holds after a batch.
+
+    `gone`: the reader left before. `late`: so many seconds passed before.
+    """
+    loop = asyncio.get_running_loop()
+    waited: asyncio.Future[Waited] = loop.create_future()
+
+    def settle(outcome: Waited) -> None:
+        if not waited.done():
+            waited.set_result(outcome)
+
+    def look() -> None:
+        if condition():
+            settle("met")
+
+    stream.attach(look)
+    outlet.on_gone = lambda: settle("gone")
+    timer = loop.call_later(seconds, settle, "late") if seconds else None
+    try:
+        look()
+        if outlet.gone:
+            settle("gone")
+        return await waited
+    finally:
+        stream.detach(look)
+        outlet.on_gone = None
+        if timer is not None:
+            timer.cancel()
+
+
+def has_content(stream: Stream) -> Callable[[], bool]:
+    """Whether the stream has content, or has ended: when a status that is held can be given."""
+    offset = 0
+
+    def look() -> bool:
+        nonlocal offset
+        if stream.ended is not None:
+            return True
+        while events := stream.read(offset):
+            if any(isinstance(event, CONTENT) for event in events):
+                return True
+            offset += len(events)
+        return False
+
+    return look

@@ -1,0 +1,88 @@
+"""The house: everything that lives as long as the server does, opened together and closed together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import msgspec
+
+from headrace.clock import Clock
+from headrace.interfaces import Middleware, Stream, StreamStore
+from headrace.middleware.conversation import Conversation
+from headrace.middleware.persona import Persona
+from headrace.identifiers import new_stream_id
+from headrace.requests import GenerationRequest, ReaderOptions
+from headrace.runs import Runs
+from headrace.server.delivery import Delivery
+from headrace.settings import AssistantSettings, Settings
+
+LOCAL_OWNER = "local"
+"""Whose streams they are where no keys are asked for."""
+
+
+@dataclass(slots=True)
+class House:
+    """What routes and the command line work with."""
+
+    settings: Settings
+    clock: Clock
+    store: StreamStore
+    runs: Runs
+    deliveries: set[Delivery] = field(default_factory=set)
+
+    async def start(
+        self,
+        request: GenerationRequest,
+        owner: str = LOCAL_OWNER,
+        *,
+        stream_id: str | None = None,
+        middleware: Sequence[Middleware] = (),
+    ) -> Stream:
+        """Starts a generation and gives its stream.
+
+        Raises:
+            RequestError: it cannot be started; nothing has begun.
+        """
+        if not request.model:
+            request = msgspec.structs.replace(request, model=self.runs.models.default)
+        return self.runs.start(request, owner, stream_id=stream_id, middleware=middleware)
+
+    async def start_assistant(
+        self, request: GenerationRequest, assistant: AssistantSettings, owner: str, *, stream_id: str | None = None
+    ) -> Stream:
+        """Starts a generation under an assistant: its model, its language, its instructions, and what was said before.
+
+        Raises:
+            RequestError: it cannot be started; nothing has begun.
+        """
+        request = msgspec.structs.replace(
+            request,
+            model=request.model or assistant.model or self.runs.models.default,
+            language=request.language or assistant.language,
+            conversation_id=request.conversation_id or new_stream_id(),
+        )
+        middleware = (Conversation(self.store, assistant.history_turns), Persona(assistant.instructions))
+        return await self.start(request, owner, stream_id=stream_id, middleware=middleware)
+
+    def cancel(self, stream: Stream) -> None:
+        """Stops a generation, up to its upstream. One that has ended stays as it is."""
+        self.runs.cancel(stream)
+
+    def model_names(self) -> Sequence[str]:
+        """The models that are configured, the default first."""
+        return self.runs.models.names()
+
+    def heartbeat_seconds(self, options: ReaderOptions) -> float:
+        """How long this reader's connection may be silent; 0: for ever."""
+        asked = options.heartbeat_seconds
+        return self.settings.server.heartbeat_seconds if asked is None else asked
+
+    def check_heartbeats(self, now: float) -> None:
+        """Sends the heartbeats that are due. Called about once a second."""
+        for delivery in list(self.deliveries):
+            delivery.check_heartbeat(now, self.heartbeat_seconds(delivery.options))
+
+    def forget_expired(self) -> None:
+        """Forgets the streams that are older than the retention. Called about once a second."""
+        self.store.sweep()

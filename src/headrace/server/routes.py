@@ -1,0 +1,269 @@
+"""The doors: each route as a small ASGI application, and the table of them.
+
+A route reads its request, starts or finds a stream, and leaves the rest to `headrace.server.answering`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.routing import Route
+from starlette.types import Receive, Scope, Send
+
+import headrace
+from headrace.clock import utc_timestamp
+from headrace.errors import HeadraceError, InvalidRequest, UnknownRoute
+from headrace.events import Ended, Started, UsageKnown
+from headrace.identifiers import is_stream_id
+from headrace.interfaces import ReaderProtocol, Stream
+from headrace.protocols import PROTOCOLS
+from headrace.protocols.objects import error_object, timing_object, usage_object
+from headrace.requests import GenerationRequest, ReaderOptions
+from headrace.server.answering import answer_live, answer_whole, send_error, wishes_to_return
+from headrace.server.bodies import read_body, require_json
+from headrace.server.house import House
+from headrace.server.responses import request_headers, send_json
+from headrace.wire import json_text
+
+GRACE_SECONDS = 10.0
+"""How long a run waits for a reader that showed a wish to return (design, section 3)."""
+
+Handler = Callable[[House, Scope, Receive, Send], Awaitable[None]]
+Starter = Callable[[GenerationRequest, ReaderOptions, str | None], Awaitable[tuple[Stream, ReaderOptions]]]
+
+
+class Door:
+    """One route as an ASGI application: `handler`, with every error answered in `protocol`'s shape."""
+
+    def __init__(self, house: House, handler: Handler, protocol: ReaderProtocol = PROTOCOLS["openai_chat"]) -> None:
+        self._house = house
+        self._handler = handler
+        self._protocol = protocol
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._handler(self._house, scope, receive, send)
+        except HeadraceError as error:
+            await send_error(scope, send, self._protocol, error)
+
+
+def routes(house: House) -> list[Route]:
+    """Every route of the server."""
+
+    def door(path: str, methods: list[str], handler: Handler, protocol: str = "openai_chat") -> Route:
+        return Route(path, Door(house, handler, PROTOCOLS[protocol]), methods=methods)
+
+    return [
+        door("/v1/chat/completions", ["POST"], chat_completions),
+        door("/chat/{assistant}", ["POST"], chat_assistant, "typed_events"),
+        door("/v1/models", ["GET"], models),
+        door("/v1/models/{name:path}", ["GET"], model),
+        door("/v1/streams/{stream_id}", ["GET"], show_stream),
+        door("/v1/streams/{stream_id}/events", ["GET"], stream_events, "typed_events"),
+        door("/v1/streams/{stream_id}/cancel", ["POST"], cancel_stream),
+        door("/health", ["GET"], health),
+        door("/health/ready", ["GET"], ready),
+    ]
+
+
+def owner_of(scope: Scope) -> str:
+    """Whose request this is, as `headrace.server.guard` found out."""
+    return str(scope["headrace.owner"])
+
+
+async def _generate(
+    house: House, protocol: ReaderProtocol, start: Starter, scope: Scope, receive: Receive, send: Send
+) -> None:
+    headers = request_headers(scope)
+    require_json(headers.get("content-type"))
+    body = await read_body(scope, receive, house.settings.server.body_limit_bytes)
+    request, options = protocol.read(body, headers)
+    stream_id = headers.get("headrace-stream")
+    if stream_id is not None and not is_stream_id(stream_id):
+        raise InvalidRequest(
+            "Headrace-Stream must be 22 to 128 characters of A-Z a-z 0-9 _ . ~ -, made of 128 random bits",
+            parameter="Headrace-Stream",
+        )
+    if request.on_disconnect is None and request.stream and wishes_to_return(headers):
+        request = msgspec.structs.replace(request, on_disconnect=GRACE_SECONDS)
+    stream, options = await start(request, options, stream_id)
+    if request.stream:
+        early = headers.get("headrace-early-headers", "").lower() in ("true", "1")
+        await answer_live(house, stream, protocol, options, scope, send, early_headers=early)
+    else:
+        await answer_whole(house, stream, protocol, options, scope, send)
+
+
+async def chat_completions(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """`POST /v1/chat/completions` (row I1)."""
+
+    async def start(
+        request: GenerationRequest, options: ReaderOptions, stream_id: str | None
+    ) -> tuple[Stream, ReaderOptions]:
+        return await house.start(request, owner_of(scope), stream_id=stream_id), options
+
+    await _generate(house, PROTOCOLS["openai_chat"], start, scope, receive, send)
+
+
+async def chat_assistant(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """`POST /chat/{assistant}` (row D1)."""
+    name = scope["path_params"]["assistant"]
+    assistant = house.settings.assistants.get(name)
+    if assistant is None:
+        known = ", ".join(f"/chat/{each}" for each in house.settings.assistants)
+        raise UnknownRoute(f"no assistant {name!r}. There are: {known}")
+    settings = assistant
+
+    async def start(
+        request: GenerationRequest, options: ReaderOptions, stream_id: str | None
+    ) -> tuple[Stream, ReaderOptions]:
+        stream = await house.start_assistant(request, settings, owner_of(scope), stream_id=stream_id)
+        return stream, msgspec.structs.replace(
+            options,
+            rationale=options.rationale and settings.rationale,
+            metadata=settings.metadata,
+            chunk_size=settings.chunk_size,
+        )
+
+    await _generate(house, PROTOCOLS["typed_events"], start, scope, receive, send)
+
+
+async def models(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """`GET /v1/models`: one object that both OpenAI's and Anthropic's clients accept."""
+    listed = [_model_object(house, name) for name in house.model_names()]
+    body = {
+        "object": "list",
+        "data": listed,
+        "has_more": False,
+        "first_id": listed[0]["id"] if listed else None,
+        "last_id": listed[-1]["id"] if listed else None,
+    }
+    await send_json(scope, send, json_text.encode(body))
+
+
+async def model(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """`GET /v1/models/{id}`; the id may hold slashes."""
+    name = scope["path_params"]["name"]
+    house.runs.models.candidates(name)
+    await send_json(scope, send, json_text.encode(_model_object(house, name)))
+
+
+def _model_object(house: House, name: str) -> dict[str, object]:
+    candidates = house.runs.models.candidates(name)
+    return {
+        "id": name,
+        "object": "model",
+        "type": "model",
+        "display_name": name,
+        "created": 0,
+        "created_at": utc_timestamp(0),
+        "owned_by": candidates[0].upstream.name,
+    }
+
+
+async def show_stream(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """`GET /v1/streams/{id}`: what is known of a stream."""
+    stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
+    await send_json(scope, send, json_text.encode(stream_object(stream)))
+
+
+async def stream_events(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """`GET /v1/streams/{id}/events?after=&protocol=`: one more reader, from any offset, in any protocol."""
+    stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
+    headers = request_headers(scope)
+    query = _query(scope)
+    name = query.get("protocol", "typed_events")
+    if name not in PROTOCOLS:
+        raise InvalidRequest(f"no protocol {name!r}. There are: {', '.join(PROTOCOLS)}", parameter="protocol")
+    after = _offset(headers.get("last-event-id") or query.get("after"))
+    if stream.ended is not None and after >= stream.length - 1 and "last-event-id" in headers:
+        # An EventSource that has read it to the end comes back until it is told not to.
+        await send({"type": "http.response.start", "status": 204, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+        return
+    with_ids = headers.get("headrace-event-ids", "true" if "last-event-id" in headers else "").lower() in ("true", "1")
+    options = ReaderOptions(event_ids=with_ids)
+    offset = min(after + 1, stream.length)
+    await answer_live(
+        house, stream, PROTOCOLS[name], options, scope, send, offset=offset, early_headers=True
+    )
+
+
+async def cancel_stream(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """`POST /v1/streams/{id}/cancel`: stops it for everybody. Twice is the same as once."""
+    stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
+    house.cancel(stream)
+    await send_json(scope, send, json_text.encode({"id": stream.id, "state": _state(stream), "cancelled": True}))
+
+
+async def health(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """`GET /health`: that this is headrace, and how it and its upstreams are. No upstream is called for it."""
+    upstreams = [
+        {"name": upstream.name, "state": upstream.state, "detail": upstream.detail}
+        for upstream in house.runs.models.upstreams.values()
+    ]
+    body = {
+        "status": "draining" if house.runs.draining else "ok",
+        "service": "headrace",
+        "version": headrace.__version__,
+        "streams": len(house.runs),
+        "readers": len(house.deliveries),
+        "upstreams": upstreams,
+    }
+    await send_json(scope, send, json_text.encode(body))
+
+
+async def ready(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+    """`GET /health/ready`: 200 while new requests are taken, 503 while the server drains."""
+    body = json_text.encode({"ready": not house.runs.draining})
+    await send_json(scope, send, body, status=503 if house.runs.draining else 200)
+
+
+def stream_object(stream: Stream) -> dict[str, object]:
+    """A stream as our own routes write it."""
+    events = stream.read(0, 1)
+    started = events[0] if events and isinstance(events[0], Started) else None
+    known: dict[str, object] = {
+        "id": stream.id,
+        "object": "stream",
+        "model": stream.request.model,
+        "state": _state(stream),
+        "created_at": None if started is None else utc_timestamp(started.created_ns),
+        "conversation_id": stream.request.conversation_id,
+        "language": stream.request.language,
+        "events": stream.length,
+        "readers": stream.readers,
+        "ending": None,
+    }
+    ended: Ended | None = stream.ended
+    if ended is not None:
+        known["ending"] = ended.ending
+        if ended.failure is not None:
+            known["error"] = error_object(ended.failure)
+        if ended.timing is not None:
+            known["timing"] = timing_object(ended.timing)
+        for event in stream.read(max(0, stream.length - 2), 2):
+            if isinstance(event, UsageKnown):
+                known["usage"] = usage_object(event.usage)
+    return known
+
+
+def _state(stream: Stream) -> str:
+    return "running" if stream.ended is None else "ended"
+
+
+def _query(scope: Scope) -> dict[str, str]:
+    try:
+        return dict(parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True))
+    except UnicodeDecodeError:
+        raise InvalidRequest("the query of the URL is not ASCII") from None
+
+
+def _offset(text: str | None) -> int:
+    if text is None or text == "":
+        return -1
+    if not text.isascii() or not text.isdigit() or len(text) > 18:
+        raise InvalidRequest(f"{text[:50]!r} is no offset: send the number of the last event read", parameter="after")
+    return int(text)

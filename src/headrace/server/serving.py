@@ -1,0 +1,153 @@
+"""Serving: the listening socket, the event loop, the sweeps, and the way down after SIGTERM.
+
+The way down: not ready at once, no new runs, those in progress get `drain_seconds` to finish and are then ended
+`incomplete`, and only then do connections close.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import socket
+import sys
+from collections.abc import Callable, Mapping
+
+import uvicorn
+
+from headrace.errors import SettingsError
+from headrace.server.application import application
+from headrace.server.connection import Connection, connection_class
+from headrace.server.house import House
+from headrace.server.wiring import open_house
+from headrace.settings import ServerSettings, Settings, check_exposure
+
+logger = logging.getLogger("headrace.server")
+
+SWEEP_SECONDS = 1.0
+"""How often deadlines and heartbeats are looked at; retention a little less often."""
+# Connections that finish their last write after the runs have ended.
+CLOSING_SECONDS = 5
+
+
+def serve(settings: Settings, environment: Mapping[str, str], on_ready: Callable[[str, int], None]) -> int:
+    """Serves until SIGTERM or SIGINT; gives the exit code.
+
+    Args:
+        settings: completed with whatever was found.
+        environment: where the keys of the upstreams are.
+        on_ready: called with the URL and the port once connections are accepted.
+
+    Raises:
+        SettingsError: the settings cannot be served: a taken port, an open address without keys, an unknown upstream.
+    """
+    check_exposure(settings)
+    listener = _listen(settings.server)
+    with listener:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(settings, environment, listener, on_ready))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    if sys.platform == "win32":
+        return None
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+async def _serve(
+    settings: Settings,
+    environment: Mapping[str, str],
+    listener: socket.socket,
+    on_ready: Callable[[str, int], None],
+) -> int:
+    async with open_house(settings, environment) as house:
+        configuration = uvicorn.Config(
+            application(house),
+            http=connection_class(settings.server),
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=max(1, round(settings.server.keep_alive_seconds)),
+            timeout_graceful_shutdown=CLOSING_SECONDS,
+            backlog=4096,
+        )
+        server = _Server(configuration, house, on_ready)
+        await server.serve(sockets=[listener])
+    return 0
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which tells when it is ready, sweeps, and drains before it closes."""
+
+    def __init__(self, configuration: uvicorn.Config, house: House, on_ready: Callable[[str, int], None]) -> None:
+        super().__init__(configuration)
+        self._house = house
+        self._on_ready = on_ready
+        self._sweeper: asyncio.Task[None] | None = None
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accepts connections, and says so."""
+        await super().startup(sockets)
+        self._sweeper = asyncio.create_task(self._sweep(), name="headrace deadlines")
+        assert sockets is not None
+        port = sockets[0].getsockname()[1]
+        host = self._house.settings.server.host
+        shown = f"[{host}]" if ":" in host else host
+        self._on_ready(f"http://{shown}:{port}", port)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Lets the runs finish, then closes."""
+        await self._house.runs.drain(self._house.settings.server.drain_seconds)
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            await asyncio.gather(self._sweeper, return_exceptions=True)
+        await super().shutdown(sockets)
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(SWEEP_SECONDS)
+            now = loop.time()
+            try:
+                for connection in list(self.server_state.connections):
+                    if isinstance(connection, Connection):
+                        connection.check_deadlines(now)
+                self._house.check_heartbeats(now)
+                self._house.forget_expired()
+            except Exception:
+                logger.exception("the sweep over connections failed; it goes on")
+
+
+def _listen(settings: ServerSettings) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        SettingsError: the port is taken, or the address is not one of this machine.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((settings.host, settings.port))
+        listener.listen(4096)
+    except OSError as error:
+        listener.close()
+        if error.errno == errno.EADDRINUSE:
+            raise SettingsError(
+                f"port {settings.port} on {settings.host} is in use. Choose one: --port {settings.port + 1}, "
+                "or let the system choose: --port 0"
+            ) from error
+        if error.errno == errno.EACCES:
+            raise SettingsError(
+                f"port {settings.port} needs privileges this user lacks. Choose one above 1023: --port 8000"
+            ) from error
+        raise SettingsError(
+            f"cannot listen on {settings.host}:{settings.port} ({error.strerror or error}). "
+            "Stay on this machine: --host 127.0.0.1"
+        ) from error
+    listener.setblocking(False)
+    return listener

@@ -1,0 +1,194 @@
+"""Streams kept in memory: the quickest store, and the front of every other.
+
+A stream is a list of events that only grows. A reader is a callback: `append` extends the list once and
+wakes each reader once, whatever the batch holds, and a reader that is slow or away costs nothing but its
+own position. Streams are forgotten some time after they ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Sequence
+
+from headrace.clock import Clock
+from headrace.errors import StreamExists, UnknownStream
+from headrace.events import Ended, Event
+from headrace.interfaces import Batch
+from headrace.requests import GenerationRequest
+
+# How many events one `read` gives at the most. Deltas of a token or two make about 64 KiB of frames out of 256.
+READ_LIMIT = 256
+
+
+class MemoryStream:
+    """The record of one generation, in memory. `on_ended` is told when its last event is written."""
+
+    __slots__ = (
+        "_clock",
+        "_created_ns",
+        "_events",
+        "_on_ended",
+        "_times",
+        "_wakes",
+        "ended",
+        "ended_ns",
+        "id",
+        "owner",
+        "request",
+    )
+
+    def __init__(
+        self, stream_id: str, owner: str, request: GenerationRequest, clock: Clock, on_ended: Callable[[MemoryStream], None]
+    ) -> None:
+        self.id = stream_id
+        self.owner = owner
+        self.request = request
+        self.ended: Ended | None = None
+        self.ended_ns: int | None = None
+        """When it ended, on the monotonic clock; retention counts from here."""
+        self._clock = clock
+        self._on_ended = on_ended
+        self._created_ns = clock.monotonic_ns()
+        self._events: list[Event] = []
+        # One time for each event, eight bytes instead of an object: a stream of thousands of deltas stays small.
+        self._times = array("q")
+        self._wakes: list[Callable[[], None]] = []
+
+    @property
+    def length(self) -> int:
+        """The offset of the next event."""
+        return len(self._events)
+
+    @property
+    def readers(self) -> int:
+        """How many readers are attached now."""
+        return len(self._wakes)
+
+    def append(self, batch: Batch) -> None:
+        """Numbers the events and wakes every reader once."""
+        if self.ended is not None:
+            raise ValueError(f"stream {self.id} has ended: nothing may follow")
+        now = self._clock.monotonic_ns()
+        self._events.extend(batch)
+        if len(batch) == 1:
+            self._times.append(now - self._created_ns)
+        else:
+            self._times.extend([now - self._created_ns] * len(batch))
+        last = batch[-1]
+        if type(last) is Ended:
+            self.ended = last
+            self.ended_ns = now
+            self._on_ended(self)
+        # A copy where there are several: a reader may leave while it is woken.
+        wakes = self._wakes
+        if len(wakes) == 1:
+            wakes[0]()
+        else:
+            for wake in wakes.copy():
+                wake()
+
+    def read(self, offset: int, limit: int = READ_LIMIT) -> Sequence[Event]:
+        """The events from `offset` on, at most `limit`."""
+        return self._events[offset : offset + limit]
+
+    def times(self, offset: int, limit: int = READ_LIMIT) -> Sequence[int]:
+        """When they came, in nanoseconds since the stream was created."""
+        return self._times[offset : offset + limit]
+
+    def attach(self, wake: Callable[[], None]) -> None:
+        """Adds a reader."""
+        self._wakes.append(wake)
+
+    def detach(self, wake: Callable[[], None]) -> None:
+        """Takes a reader away."""
+        if wake in self._wakes:
+            self._wakes.remove(wake)
+
+    async def follow(self, after: int = -1) -> AsyncGenerator[tuple[int, Sequence[Event]], None]:
+        """The events after `after`, until the stream has ended."""
+        offset = after + 1
+        arrived = asyncio.Event()
+        self.attach(arrived.set)
+        try:
+            while True:
+                arrived.clear()
+                while events := self.read(offset):
+                    yield offset, events
+                    offset += len(events)
+                if self.ended is not None and offset >= len(self._events):
+                    return
+                await arrived.wait()
+        finally:
+            self.detach(arrived.set)
+
+
+class MemoryStore:
+    """Streams in memory, by owner and id. Ended ones are forgotten by age and, oldest first, by size.
+
+    Args:
+        clock: for the streams' times.
+        retention_seconds: how long a stream is kept after its end.
+        retained_events: how many events of ended streams are kept at the most; a million take about 130 MB.
+    """
+
+    def __init__(self, clock: Clock, retention_seconds: float, retained_events: int = 1_000_000) -> None:
+        self._clock = clock
+        self._retention_ns = int(retention_seconds * 1e9)
+        self._most_events = retained_events
+        self._streams: dict[tuple[str, str], MemoryStream] = {}
+        # Those that ended, in the order they did, so that forgetting never has to search.
+        self._ended: deque[MemoryStream] = deque()
+        self._ended_events = 0
+
+    def create(self, stream_id: str, owner: str, request: GenerationRequest) -> MemoryStream:
+        """A new, empty stream."""
+        key = (owner, stream_id)
+        if key in self._streams:
+            raise StreamExists(
+                f"you already have a stream {stream_id!r}; choose another id, or read it at /v1/streams/{stream_id}"
+            )
+        stream = self._streams[key] = MemoryStream(stream_id, owner, request, self._clock, self._keep)
+        return stream
+
+    def open(self, stream_id: str, owner: str) -> MemoryStream:
+        """The owner's stream of that id."""
+        try:
+            return self._streams[owner, stream_id]
+        except KeyError:
+            raise UnknownStream(
+                f"no stream {stream_id[:128]!r}: it may be older than the retention, or mistyped"
+            ) from None
+
+    def list(self, owner: str, *, conversation_id: str | None = None) -> Sequence[MemoryStream]:
+        """The owner's streams, oldest first."""
+        return [
+            stream
+            for (whose, _), stream in self._streams.items()
+            if whose == owner and (conversation_id is None or stream.request.conversation_id == conversation_id)
+        ]
+
+    def delete(self, stream_id: str, owner: str) -> None:
+        """Forgets a stream. Its readers read it to its end."""
+        self.open(stream_id, owner)
+        del self._streams[owner, stream_id]
+
+    def sweep(self) -> None:
+        """Forgets the streams that ended longer ago than the retention."""
+        horizon = self._clock.monotonic_ns() - self._retention_ns
+        while self._ended and (ended_ns := self._ended[0].ended_ns) is not None and ended_ns < horizon:
+            self._forget_oldest()
+
+    def _keep(self, stream: MemoryStream) -> None:
+        self._ended.append(stream)
+        self._ended_events += stream.length
+        while self._ended_events > self._most_events and len(self._ended) > 1:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        stream = self._ended.popleft()
+        self._ended_events -= stream.length
+        key = (stream.owner, stream.id)
+        if self._streams.get(key) is stream:
+            del self._streams[key]

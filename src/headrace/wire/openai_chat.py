@@ -1,0 +1,116 @@
+"""OpenAI's chat completions as data: what upstreams send, and the pieces our own answers are made of.
+
+Pure. Two readings of a chunk. `decode_plain` is the hot path: it accepts only chunks that are one piece of text and
+nothing else, and leaves that judgement to the decoder, in C. `decode` accepts whatever upstreams send.
+Source: the API reference of OpenAI and the observed habits in `reference/openai-chat.md`. Imports msgspec only.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+
+class PlainDelta(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A delta that is text alone. Every other field upstreams write must be null."""
+
+    content: str
+    role: str | None = None
+    refusal: None = None
+    tool_calls: None = None
+    function_call: None = None
+    reasoning_content: None = None
+    reasoning: None = None
+
+
+class PlainChoice(msgspec.Struct, gc=False, forbid_unknown_fields=True):
+    """A choice that goes on and carries nothing beside its delta."""
+
+    delta: PlainDelta
+    index: int = 0
+    finish_reason: None = None
+    logprobs: None = None
+    stop_reason: None = None
+    matched_stop: None = None
+    token_ids: None = None
+
+
+class PlainChunk(msgspec.Struct, gc=False):
+    """A chunk with one choice, and neither usage nor an error. Unknown keys beside the choices are of no interest."""
+
+    choices: tuple[PlainChoice]
+    usage: None = None
+    error: None = None
+    x_groq: None = None
+
+
+class Choice(msgspec.Struct):
+    """One choice of a chunk or of a whole answer, as loosely as upstreams write it."""
+
+    index: int = 0
+    delta: dict[str, Any] | None = None
+    message: dict[str, Any] | None = None
+    finish_reason: str | None = None
+    logprobs: Any = None
+    content_filter_results: Any = None
+
+
+class TokenDetails(msgspec.Struct):
+    """The part of a count that OpenAI tells apart."""
+
+    cached_tokens: int | None = None
+    reasoning_tokens: int | None = None
+
+
+class ChunkUsage(msgspec.Struct):
+    """Usage as OpenAI writes it; every number may be missing."""
+
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
+    prompt_tokens_details: TokenDetails | None = None
+    completion_tokens_details: TokenDetails | None = None
+    prompt_cache_hit_tokens: int | None = None
+    """DeepSeek's name for cached tokens."""
+
+
+class GroqExtras(msgspec.Struct):
+    """Groq puts usage here when none was asked for."""
+
+    usage: ChunkUsage | None = None
+    error: Any = None
+
+
+class Chunk(msgspec.Struct):
+    """A chunk, or a whole answer: they differ in `delta` and `message` only."""
+
+    choices: list[Choice] | None = None
+    usage: ChunkUsage | None = None
+    error: Any = None
+    x_groq: GroqExtras | None = None
+
+
+decode_plain = msgspec.json.Decoder(PlainChunk).decode
+decode_plain_list = msgspec.json.Decoder(list[PlainChunk]).decode
+_decode_chunk = msgspec.json.Decoder(Chunk).decode
+
+
+def decode(payload: bytes) -> Chunk:
+    """One chunk or whole answer.
+
+    Half surrogate pairs, which some upstreams cut apart, and broken UTF-8 are read as they stand: text may then
+    hold lone surrogates or U+FFFD, and whoever makes deltas of it puts the halves together again.
+
+    Raises:
+        ValueError: not JSON, or not an object of this shape.
+    """
+    try:
+        return _decode_chunk(payload)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+    except msgspec.DecodeError:
+        try:
+            return msgspec.convert(json.loads(payload.decode("utf-8", "replace")), Chunk)
+        except (msgspec.ValidationError, RecursionError) as error:
+            raise ValueError(str(error)) from error
