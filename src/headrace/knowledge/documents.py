@@ -57,12 +57,17 @@ class Passage:
 
 def cut(name: str, text: str) -> list[Passage]:
     """The passages of a document, in order. Markdown where `name` ends in `.md` or `.markdown`, else plain text."""
-    lines = _LINE_END.split(_UNSTORABLE.sub("\ufffd", text.removeprefix("\ufeff")))
+    lines = _LINE_END.split(storable(text).removeprefix("\ufeff"))
     if name.lower().endswith((".md", ".markdown")):
         blocks = _markdown(_without_front_matter(lines))
     else:
         blocks = _plain(lines)
     return list(_passages(blocks))
+
+
+def storable(text: str) -> str:
+    """`text` with what cannot be stored replaced by U+FFFD."""
+    return _UNSTORABLE.sub("\ufffd", text)
 
 
 @dataclass(slots=True)

@@ -19,7 +19,7 @@ from os import PathLike, fspath
 from typing import Final
 
 from headrace.errors import StoreError
-from headrace.knowledge.documents import Passage, Unit, cut
+from headrace.knowledge.documents import Passage, Unit, cut, storable
 from headrace.knowledge.ranking import Candidate, Findings, ranked, weighed
 from headrace.knowledge.words import Term, index_words, question_language, question_terms
 
@@ -89,22 +89,22 @@ class KnowledgeIndex:
 
         Its name tells what it is: `.md` and `.markdown` are read as Markdown, everything else as plain text.
         """
-        storable_name, storable = _storable(name), _storable(text)
-        text_hash = _hash(storable)
+        name, text = storable(name), storable(text)
+        text_hash = _hash(text)
         with self._reading("looking up a document") as connection:
-            row = connection.execute("SELECT hash FROM documents WHERE name = ?", (storable_name,)).fetchone()
+            row = connection.execute("SELECT hash FROM documents WHERE name = ?", (name,)).fetchone()
         if row == (text_hash,):
             return False
-        passages = _worded(storable_name, storable)  # the dear part, while others may search
-        with self._writing(f"indexing {storable_name}") as connection:
-            _remove(connection, storable_name)
-            _insert(connection, storable_name, storable, passages)
+        passages = _worded(name, text)  # the dear part, while others may search
+        with self._writing(f"indexing {name}") as connection:
+            _remove(connection, name)
+            _insert(connection, name, text, passages)
         return True
 
     def remove_document(self, name: str) -> bool:
         """Takes a document away; `False` where there is none of that name."""
         with self._writing(f"removing {name}") as connection:
-            return _remove(connection, _storable(name))
+            return _remove(connection, storable(name))
 
     def search(self, question: str, limit: int = 5) -> Findings:
         """The passages that cover most of `question`, best first, at most `limit`.
@@ -165,11 +165,6 @@ def _sqlite_errors(doing: str) -> Iterator[None]:
     except sqlite3.Error as error:
         hint = "this Python's SQLite was built without FTS5" if "fts5" in str(error) else str(error)
         raise StoreError(f"{doing}: {hint}") from error
-
-
-def _storable(text: str) -> str:
-    """`text` without halves of surrogate pairs, which UTF-8 cannot hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _hash(text: str) -> bytes:

@@ -139,7 +139,8 @@ def _plain(text: str) -> str:
     """Lower case, compatibility forms taken apart, what does not tell words apart taken away."""
     if text.isascii():
         return text.lower()
-    apart = unicodedata.normalize("NFKD", text.casefold())
+    # Twice: some signs come apart into capitals, and some small letters fold into what can be taken apart.
+    apart = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", text).casefold())
     # Put together again: Hangul syllables and voiced kana were taken apart as well.
     return unicodedata.normalize("NFC", _DROPPED.sub("", apart)).translate(_FOLDED)
 
