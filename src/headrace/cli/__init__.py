@@ -1,5 +1,58 @@
 """Words typed by people: the `headrace` command.
 
 Floor 6. May import every floor; click at the top, and anything dear only where it is used, because imports decide how
-a command feels.
+a command feels. Each command is a file of its own, imported when it is typed.
 """
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+import headrace
+from headrace.cli.exits import EXIT_CODES
+
+COMMANDS = {
+    "ask": ("headrace.cli.ask", "ask"),
+    "run": ("headrace.cli.ask", "ask"),
+    "serve": ("headrace.cli.serve", "serve"),
+}
+"""Every command: the file it is in and its name there. `run` is another word for `ask`."""
+
+
+class _Commands(click.Group):
+    """The commands, each imported when it is needed."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return [name for name in COMMANDS if name != "run"]
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        import importlib
+
+        module, attribute = COMMANDS[name]
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Exit codes"):
+            formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(headrace.__version__, message="headrace %(version)s")
+def group() -> None:
+    """Every token of a language model's answer, from any upstream to any number of readers.
+
+    Settings: flag, then HEADRACE_* variable (and .env), then ./headrace.toml, then the user's file, then default.
+    """
+
+
+def main() -> None:
+    """Runs what was typed, and ends the process with the exit code of the table in `headrace.cli.exits`."""
+    from headrace.cli.exits import ending
+
+    sys.exit(ending(lambda: group.main(prog_name="headrace", standalone_mode=False)))

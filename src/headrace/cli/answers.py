@@ -1,0 +1,134 @@
+"""Where the answer to `headrace ask` comes from: this process, or a server. Both give the same events."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
+from typing import Protocol
+from urllib.parse import urlsplit
+
+import msgspec
+
+from headrace.cli.exits import NoServer
+from headrace.errors import UpstreamUnreachable
+from headrace.events import Event
+from headrace.requests import GenerationRequest, Message, ReaderOptions, Timeouts
+from headrace.settings import Settings
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What somebody asked."""
+
+    text: str
+    stream: bool
+    model: str | None = None
+    system: str | None = None
+    max_tokens: int | None = None
+    timeout_seconds: float | None = None
+
+
+class Answer(Protocol):
+    """An answer while it comes."""
+
+    def follow(self) -> AsyncGenerator[tuple[list[bytes], list[Event]], None]:
+        """Its typed-event records and the events they were made of, as they come, to the last."""
+        ...
+
+    async def cancel(self) -> None:
+        """Stops it, up to the upstream."""
+        ...
+
+
+@asynccontextmanager
+async def in_process(
+    question: Question, settings: Settings, environment: Mapping[str, str], *, records: bool
+) -> AsyncIterator[Answer]:
+    """An answer made here, as `POST /chat/basic` would make it. `records`: whether they are wanted.
+
+    Raises:
+        HeadraceError: it cannot be started.
+    """
+    from headrace.server.discovery import discover, missing_key
+    from headrace.server.house import LOCAL_OWNER
+    from headrace.server.wiring import open_house
+
+    settings = (await discover(settings, environment)).settings
+    basic = settings.assistants["basic"]
+    if (missing := missing_key(question.model or basic.model or "", settings, environment)) is not None:
+        raise missing
+    system = () if question.system is None else (Message("system", question.system),)
+    request = GenerationRequest(
+        model=question.model or "",
+        messages=(*system, Message("user", question.text)),
+        stream=question.stream,
+        max_tokens=question.max_tokens,
+        timeouts=Timeouts(total=question.timeout_seconds),
+    )
+    async with open_house(settings, environment) as house:
+        stream = await house.start_assistant(request, basic, LOCAL_OWNER)
+
+        class _InProcess:
+            async def follow(self) -> AsyncGenerator[tuple[list[bytes], list[Event]], None]:
+                from headrace.protocols import PROTOCOLS
+
+                options = ReaderOptions(rationale=basic.rationale, metadata=basic.metadata, chunk_size=basic.chunk_size)
+                encoder = PROTOCOLS["typed_events"].encoder(options)
+                async with aclosing(stream.follow()) as pieces:
+                    async for offset, events in pieces:
+                        made = encoder.encode(offset, events) if records else []
+                        yield [record for record in made if record != b"[DONE]"], list(events)
+
+            async def cancel(self) -> None:
+                house.cancel(stream)
+
+        yield _InProcess()
+
+
+@asynccontextmanager
+async def from_server(question: Question, url: str, key: str | None) -> AsyncIterator[Answer]:
+    """An answer of the server at `url`.
+
+    Raises:
+        NoServer: nothing answers there.
+        HeadraceError: the server refused.
+    """
+    from headrace.client.asking import ask_server
+
+    body: dict[str, object] = {"query": question.text}
+    if question.system is not None:
+        body["history"] = [{"role": "system", "content": question.system}]
+    if question.model is not None:
+        body["model"] = question.model
+    if question.max_tokens is not None:
+        body["max_tokens"] = question.max_tokens
+    async with AsyncExitStack() as stack:
+        asked = ask_server(url, body, key=key, total_seconds=question.timeout_seconds)
+        try:
+            answer = await stack.enter_async_context(asked)
+        except UpstreamUnreachable as error:
+            raise NoServer(error.message + _how_to_start(url)) from error
+        yield answer
+
+
+def _how_to_start(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.hostname not in ("127.0.0.1", "localhost", "::1"):
+        return ""
+    port = "" if parts.port in (None, 8000) else f" --port {parts.port}"
+    return f". Start one: headrace serve{port}"
+
+
+async def server_here(address: tuple[str, int] = ("127.0.0.1", 8000)) -> str | None:
+    """The address of a headrace server on this machine's usual port; `None` where none answers within 200 ms."""
+    from headrace.server.discovery import get_loopback
+
+    body = await get_loopback(address, "/health")
+    try:
+        found = body is not None and msgspec.json.decode(body, type=_Health).service == "headrace"
+    except msgspec.DecodeError:
+        found = False  # another program's port
+    return f"http://{address[0]}:{address[1]}" if found else None
+
+
+class _Health(msgspec.Struct):
+    service: str = ""

@@ -1,0 +1,63 @@
+"""What is said while the server runs: log records as lines on stderr, for people or for programs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from headrace.clock import utc_timestamp
+from headrace.settings import LoggingSettings
+from headrace.wire import json_text
+
+
+def set_up(settings: LoggingSettings, *, at_terminal: bool) -> None:
+    """Sends headrace's and uvicorn's records to stderr in the form of the settings."""
+    as_json = settings.format == "json" or (settings.format == "auto" and not at_terminal)
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JSONLines() if as_json else TextLines())
+    level = settings.level.upper()
+    root = logging.getLogger()
+    root.handlers = [handler]
+    # Other people's libraries speak up only when something is wrong, whatever our own level.
+    root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
+    logging.getLogger("headrace").setLevel(level)
+
+
+class JSONLines(logging.Formatter):
+    """One JSON object a line: time, level, logger, message, and the record's facts."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of one record."""
+        line: dict[str, Any] = {
+            "time": _time(record),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **_facts(record),
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json_text.encode(line).decode("utf-8")
+
+
+class TextLines(logging.Formatter):
+    """`time level message fact=value …`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line of one record, and its traceback below it where it has one."""
+        facts = "".join(f" {name}={value}" for name, value in _facts(record).items())
+        # One record is one line: what a reader or an upstream put into a message may not make more of it.
+        message = (record.getMessage() + facts).replace("\r", "\\r").replace("\n", "\\n")
+        line = f"{_time(record)} {record.levelname.lower():7} {message}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+def _time(record: logging.LogRecord) -> str:
+    return utc_timestamp(int(record.created * 1e9))
+
+
+def _facts(record: logging.LogRecord) -> Mapping[str, Any]:
+    facts = getattr(record, "facts", None)
+    return facts if isinstance(facts, Mapping) else {}
