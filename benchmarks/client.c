@@ -13,8 +13,7 @@
  *                     rest happens when standard input ends
  *
  * Prints one JSON line. Exit status: 0 every stream exact, 1 some were not, 2 wrong use.
- * A stream is exact when its text is words 0, 1, 2 … without a byte more or less, it has a finish reason (or `done`), its
- * [DONE], and the end that HTTP framing asks for. A stream that is not is hung up and counted under one fault.
+ * What exact means is written in answer.h. A stream that is not exact is hung up and counted under one fault.
  * Single thread, epoll, one clock reading per read.
  */
 #define _GNU_SOURCE
@@ -30,41 +29,16 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "json.h"
-#include "words.h"
+#include "answer.h"
 
-#define MOST_HEAD_BYTES 32768
-#define MOST_CARRIED_BYTES (4 << 20)
-#define SHAPE_BYTES 1024
+#define A_WHILE 100000000u /* nanoseconds between two looks at the deadline, at most */
 
-/* Why a stream is not exact. */
-enum fault { NONE, CONNECT, STATUS, MALFORMED, ORDER, TEXT, REFUSED, ENDING, SHORT, CUT, UNFINISHED, FAULTS };
-static const char *const fault_names[FAULTS] = {
-    "", "connect", "status", "malformed", "order", "text", "error_frame", "ending", "short", "cut", "unfinished",
-};
-
-enum phase { FREE, CONNECTING, HEAD, BODY, HELD };
-enum chunk { SIZE, EXTENSION, SIZE_END, DATA, DATA_CR, DATA_LF, TRAILER };
+enum phase { FREE, CONNECTING, READING, HELD };
 
 struct connection {
     int fd;
     enum phase phase;
-    enum fault fault;
-    bool chunked, closes, finished, done;
-    enum chunk chunk;
-    uint64_t left; /* bytes of the body, or of the chunk */
-    bool counted;  /* the body has a known length */
-    uint32_t line; /* bytes in the trailer's line */
-    int status;
-    uint64_t asked; /* when the request was sent */
-    uint32_t words;
-    char partial[WORD_BYTES]; /* a word that a gateway cut in two */
-    uint32_t partial_bytes;
-    char *carried; /* a head, a line or a whole body that has not come to its end */
-    size_t carried_bytes, carried_room;
-    /* Frames of one stream differ only in their word; one that has the shape of the last is not parsed again. */
-    char shape[SHAPE_BYTES];
-    uint32_t shape_bytes, shape_text;
+    struct answer answer;
 };
 
 struct samples {
@@ -74,11 +48,11 @@ struct samples {
 
 static struct {
     int port, deadline;
-    uint32_t at_once, streams, tokens, each;
+    uint32_t at_once, streams, each;
     uint64_t gap, first, ramp;
-    bool whole, hold, typed;
+    bool hold;
     const char *path, *model;
-} options = {.port = 8000, .deadline = 60, .at_once = 1, .streams = 1, .tokens = 8, .each = 1, .model = "sim"};
+} options = {.port = 8000, .deadline = 60, .at_once = 1, .streams = 1, .each = 1, .model = "sim"};
 
 static char request[4096];
 static size_t request_bytes;
@@ -87,7 +61,6 @@ static struct connection *connections, **idle;
 static uint32_t idle_count, started, opening, exact, failed, held, fault_counts[FAULTS];
 static uint64_t words, reads, received_bytes, now, first_start, last_end;
 static struct samples first_word, word_delay, answer_time;
-static char example[200];
 
 /* ---- figures ---- */
 
@@ -107,6 +80,16 @@ static int ascending(const void *left, const void *right)
 {
     uint32_t a = *(const uint32_t *)left, b = *(const uint32_t *)right;
     return (a > b) - (a < b);
+}
+
+static void word_came(const struct answer *answer, uint32_t number, uint64_t stamp)
+{
+    words++;
+    if (expected.whole)
+        return; /* all come at once, with the stamp of one moment */
+    if (number == 0)
+        record(&first_word, now - answer->asked);
+    record(&word_delay, now > stamp ? now - stamp : 0);
 }
 
 static void print_samples(const char *name, struct samples *samples)
@@ -139,41 +122,10 @@ static void print_report(void)
             printf("%s\"%s\":%u", comma, fault_names[fault], fault_counts[fault]);
             comma = ",";
         }
-    printf("},\"example\":\"%s\"}\n", example);
+    printf("},\"example\":\"%s\"}\n", first_fault);
 }
 
 /* ---- one connection ---- */
-
-static void blame(struct connection *connection, enum fault fault, const char *bytes, size_t count)
-{
-    if (connection->fault)
-        return;
-    connection->fault = fault;
-    if (example[0])
-        return;
-    int at = snprintf(example, sizeof example, "%s after %u words: ", fault_names[fault], connection->words);
-    for (size_t i = 0; i < count && at < (int)sizeof example - 1; i++) {
-        char byte = bytes[i];
-        example[at++] = byte < ' ' || byte > '~' || byte == '\\' ? '.' : byte == '"' ? '\'' : byte;
-    }
-}
-
-static void carry(struct connection *connection, const char *bytes, size_t count)
-{
-    size_t needed = connection->carried_bytes + count;
-    if (needed > MOST_CARRIED_BYTES) {
-        blame(connection, MALFORMED, "no end in sight", 15);
-        return;
-    }
-    if (needed > connection->carried_room) {
-        connection->carried_room = needed * 2;
-        connection->carried = realloc(connection->carried, connection->carried_room);
-        if (!connection->carried)
-            abort();
-    }
-    memcpy(connection->carried + connection->carried_bytes, bytes, count);
-    connection->carried_bytes = needed;
-}
 
 /* The exchange is over, well or not. The connection is kept for the next one where both sides can. */
 static void settle(struct connection *connection, bool reusable)
@@ -184,17 +136,17 @@ static void settle(struct connection *connection, bool reusable)
     } else {
         opening--;
     }
-    if (connection->fault) {
+    if (connection->answer.fault) {
         failed++;
-        fault_counts[connection->fault]++;
+        fault_counts[connection->answer.fault]++;
     } else {
         exact++;
-        record(&answer_time, now - connection->asked);
+        record(&answer_time, now - connection->answer.asked);
     }
     last_end = now;
     connection->phase = FREE;
     idle[idle_count++] = connection;
-    if (!reusable || connection->fault) {
+    if (!reusable || connection->answer.fault) {
         close(connection->fd);
         connection->fd = -1;
     }
@@ -202,11 +154,11 @@ static void settle(struct connection *connection, bool reusable)
 
 static void ask(struct connection *connection)
 {
-    connection->phase = HEAD;
-    connection->asked = now_nanoseconds();
+    connection->phase = READING;
+    answer_begin(&connection->answer, now_nanoseconds());
     ssize_t sent = send(connection->fd, request, request_bytes, MSG_NOSIGNAL);
     if (sent != (ssize_t)request_bytes) {
-        blame(connection, CONNECT, "the request could not be sent", 29);
+        blame(&connection->answer, CONNECT, "the request could not be sent", 29);
         settle(connection, false);
     }
 }
@@ -221,18 +173,16 @@ static void start(void)
 {
     struct connection *connection = idle[--idle_count];
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)options.port)};
-    char *carried = connection->carried;
-    size_t room = connection->carried_room;
-    int fd = connection->fd, one = 1;
-    *connection = (struct connection){.fd = fd, .carried = carried, .carried_room = room};
+    int one = 1;
     started++;
     opening++;
-    if (fd >= 0) {
+    if (connection->fd >= 0) {
         ask(connection);
         return;
     }
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     connection->phase = CONNECTING;
+    answer_begin(&connection->answer, 0);
     connection->fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
     setsockopt(connection->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     int outcome = connect(connection->fd, (struct sockaddr *)&address, sizeof address);
@@ -242,7 +192,7 @@ static void start(void)
     } else if (errno == EINPROGRESS) {
         watch(connection, EPOLL_CTL_ADD, EPOLLOUT);
     } else {
-        blame(connection, CONNECT, strerror(errno), strlen(strerror(errno)));
+        blame(&connection->answer, CONNECT, strerror(errno), strlen(strerror(errno)));
         settle(connection, false);
     }
 }
@@ -253,7 +203,7 @@ static void connected(struct connection *connection)
     socklen_t size = sizeof error;
     getsockopt(connection->fd, SOL_SOCKET, SO_ERROR, &error, &size);
     if (error) {
-        blame(connection, CONNECT, strerror(error), strlen(strerror(error)));
+        blame(&connection->answer, CONNECT, strerror(error), strlen(strerror(error)));
         settle(connection, false);
         return;
     }
@@ -261,286 +211,10 @@ static void connected(struct connection *connection)
     ask(connection);
 }
 
-/* ---- the text ---- */
-
-static void take_word(struct connection *connection, const char *bytes)
-{
-    uint32_t number;
-    uint64_t stamp;
-    if (!word_read(bytes, &number, &stamp)) {
-        blame(connection, TEXT, bytes, WORD_BYTES);
-        return;
-    }
-    if (number != connection->words) {
-        blame(connection, ORDER, bytes, WORD_BYTES);
-        return;
-    }
-    if (number == 0 && !options.whole)
-        record(&first_word, now - connection->asked);
-    if (!options.whole)
-        record(&word_delay, now > stamp ? now - stamp : 0);
-    connection->words++;
-    words++;
-}
-
-static void take_text(struct connection *connection, const char *text, size_t count)
-{
-    while (count && !connection->fault) {
-        if (!connection->partial_bytes && count >= WORD_BYTES) {
-            take_word(connection, text);
-            text += WORD_BYTES;
-            count -= WORD_BYTES;
-            continue;
-        }
-        size_t wanted = WORD_BYTES - connection->partial_bytes, taken = count < wanted ? count : wanted;
-        memcpy(connection->partial + connection->partial_bytes, text, taken);
-        connection->partial_bytes += (uint32_t)taken;
-        text += taken;
-        count -= taken;
-        if (connection->partial_bytes == WORD_BYTES) {
-            connection->partial_bytes = 0;
-            take_word(connection, connection->partial);
-        }
-    }
-}
-
-/* at is a JSON string's opening quote. An escape in it fails as text: no word needs one. */
-static void take_string(struct connection *connection, const char *at, const char *end)
-{
-    const char *quote = json_string_end(at, end);
-    if (!quote)
-        blame(connection, MALFORMED, at, (size_t)(end - at));
-    else
-        take_text(connection, at + 1, (size_t)(quote - at - 1));
-}
-
-/* The answer told once more as a whole, in the frame that ends a typed stream: all words, in order, and nothing else. */
-static void compare_whole(struct connection *connection, const char *at, const char *end)
-{
-    const char *quote = json_is_string(at, end) ? json_string_end(at, end) : NULL;
-    uint32_t number, told = 0;
-    uint64_t stamp;
-    if (!quote)
-        return;
-    for (at++; quote - at >= WORD_BYTES && word_read(at, &number, &stamp) && number == told; at += WORD_BYTES)
-        told++;
-    if (at != quote || told != connection->words)
-        blame(connection, TEXT, "`done` tells another text than the tokens did", 45);
-}
-
-/* ---- frames ---- */
-
-/* Returns the opening quote of the frame's text where it has any. */
-static const char *read_openai_frame(struct connection *connection, const char *json, const char *end)
-{
-    const char *choice = json_first(json_member(json, end, "choices"), end);
-    if (json_member(json, end, "error")) {
-        blame(connection, REFUSED, json, (size_t)(end - json));
-        return NULL;
-    }
-    if (json_is_string(json_member(choice, end, "finish_reason"), end)) {
-        if (connection->finished || !json_equals(json_member(choice, end, "finish_reason"), end, "stop"))
-            blame(connection, ENDING, choice, (size_t)(end - choice));
-        connection->finished = true;
-    }
-    const char *content = json_member(json_member(choice, end, "delta"), end, "content");
-    return json_is_string(content, end) ? content : NULL;
-}
-
-static const char *read_typed_frame(struct connection *connection, const char *json, const char *end)
-{
-    const char *type = json_member(json, end, "type"), *content = json_member(json, end, "content");
-    if (json_equals(type, end, "token"))
-        return json_is_string(content, end) ? content : NULL;
-    if (json_equals(type, end, "error"))
-        blame(connection, REFUSED, json, (size_t)(end - json));
-    if (json_equals(type, end, "done")) {
-        if (connection->finished)
-            blame(connection, ENDING, json, (size_t)(end - json));
-        connection->finished = true;
-        compare_whole(connection, content, end);
-    }
-    return NULL;
-}
-
-/* Returns true if the line has the last one's shape, whose text was one word in a known place. */
-static bool has_known_shape(const struct connection *connection, const char *line, size_t count)
-{
-    size_t after = connection->shape_text + WORD_BYTES;
-    return count == connection->shape_bytes && memcmp(line, connection->shape, connection->shape_text) == 0 &&
-           memcmp(line + after, connection->shape + after, count - after) == 0;
-}
-
-static void take_line(struct connection *connection, const char *line, size_t count)
-{
-    if (count && line[count - 1] == '\r')
-        count--;
-    if (connection->shape_bytes && has_known_shape(connection, line, count)) {
-        take_text(connection, line + connection->shape_text, WORD_BYTES);
-        return;
-    }
-    if (count < 5 || memcmp(line, "data:", 5) != 0)
-        return; /* comments, ids, event names, blank lines */
-    const char *end = line + count, *json = json_blank(line + 5, end);
-    if (connection->done) {
-        blame(connection, ENDING, "something follows [DONE]", 24);
-    } else if (end - json == 6 && memcmp(json, "[DONE]", 6) == 0) {
-        connection->done = true;
-    } else if (json == end || *json != '{' || json_past(json, end) != end) {
-        blame(connection, MALFORMED, line, count);
-    } else {
-        bool before = connection->finished;
-        const char *text = options.typed ? read_typed_frame(connection, json, end) : read_openai_frame(connection, json, end);
-        if (!text)
-            return;
-        take_string(connection, text, end);
-        const char *quote = json_string_end(text, end);
-        if (quote && quote - text - 1 == WORD_BYTES && count <= SHAPE_BYTES && before == connection->finished) {
-            memcpy(connection->shape, line, count);
-            connection->shape_bytes = (uint32_t)count;
-            connection->shape_text = (uint32_t)(text + 1 - line);
-        }
-    }
-}
-
-/* ---- bytes ---- */
-
-static void take_body(struct connection *connection, const char *bytes, size_t count)
-{
-    if (options.whole || connection->status != 200) {
-        carry(connection, bytes, count);
-        return;
-    }
-    const char *end = bytes + count;
-    while (bytes < end && !connection->fault) {
-        const char *newline = memchr(bytes, '\n', (size_t)(end - bytes));
-        if (!newline) {
-            carry(connection, bytes, (size_t)(end - bytes));
-            return;
-        }
-        if (connection->carried_bytes) {
-            carry(connection, bytes, (size_t)(newline - bytes));
-            take_line(connection, connection->carried, connection->carried_bytes);
-            connection->carried_bytes = 0;
-        } else {
-            take_line(connection, bytes, (size_t)(newline - bytes));
-        }
-        bytes = newline + 1;
-    }
-}
-
-/* Returns true once the last chunk and its trailer have come. */
-static bool take_chunks(struct connection *connection, const char *at, const char *end)
-{
-    while (at < end && !connection->fault) {
-        if (connection->chunk == DATA) {
-            size_t here = (size_t)(end - at), taken = here < connection->left ? here : (size_t)connection->left;
-            take_body(connection, at, taken);
-            at += taken;
-            connection->left -= taken;
-            if (!connection->left)
-                connection->chunk = DATA_CR;
-            continue;
-        }
-        char byte = *at++;
-        int digit = hex_value(byte);
-        if (connection->chunk == SIZE && digit >= 0 && connection->left < 1 << 28)
-            connection->left = connection->left * 16 + (uint64_t)digit;
-        else if ((connection->chunk == SIZE || connection->chunk == EXTENSION) && byte == '\r')
-            connection->chunk = SIZE_END;
-        else if (connection->chunk == EXTENSION || (connection->chunk == SIZE && byte == ';'))
-            connection->chunk = EXTENSION;
-        else if (connection->chunk == SIZE_END && byte == '\n')
-            connection->chunk = connection->left ? DATA : TRAILER;
-        else if (connection->chunk == DATA_CR && byte == '\r')
-            connection->chunk = DATA_LF;
-        else if (connection->chunk == DATA_LF && byte == '\n')
-            connection->chunk = SIZE;
-        else if (connection->chunk == TRAILER && byte == '\n' && !connection->line)
-            return true;
-        else if (connection->chunk == TRAILER)
-            connection->line = byte == '\n' ? 0 : connection->line + (byte != '\r');
-        else
-            blame(connection, MALFORMED, at - 1, (size_t)(end - at + 1));
-    }
-    return false;
-}
-
-static bool take_bytes(struct connection *connection, const char *bytes, size_t count)
-{
-    if (connection->chunked)
-        return take_chunks(connection, bytes, bytes + count);
-    if (!connection->counted) {
-        take_body(connection, bytes, count);
-        return false; /* until the other side closes */
-    }
-    size_t taken = count < connection->left ? count : (size_t)connection->left;
-    take_body(connection, bytes, taken);
-    connection->left -= taken;
-    return connection->left == 0;
-}
-
-static const char *header(const char *head, const char *name)
-{
-    const char *at = strcasestr(head, name);
-    return at ? at + strlen(name) + strspn(at + strlen(name), " \t") : NULL;
-}
-
-/* Returns how many of the bytes belong to the head; the phase is BODY once it is complete. */
-static size_t take_head(struct connection *connection, const char *bytes, size_t count)
-{
-    carry(connection, bytes, count);
-    char *head = connection->carried;
-    char *blank = memmem(head, connection->carried_bytes, "\r\n\r\n", 4);
-    if (!blank) {
-        if (connection->carried_bytes > MOST_HEAD_BYTES)
-            blame(connection, MALFORMED, head, 100);
-        return count;
-    }
-    size_t after = connection->carried_bytes - (size_t)(blank + 4 - head);
-    *blank = 0;
-    if (strncmp(head, "HTTP/1.1 ", 9) != 0)
-        blame(connection, MALFORMED, head, strlen(head));
-    else
-        connection->status = atoi(head + 9);
-    const char *length = header(head, "\r\ncontent-length:"), *coding = header(head, "\r\ntransfer-encoding:");
-    const char *keeping = header(head, "\r\nconnection:");
-    connection->chunked = coding && strncasecmp(coding, "chunked", 7) == 0;
-    connection->counted = length != NULL;
-    connection->left = length && !connection->chunked ? strtoull(length, NULL, 10) : 0;
-    connection->closes = keeping && strncasecmp(keeping, "close", 5) == 0;
-    connection->phase = BODY;
-    connection->carried_bytes = 0;
-    return count - after;
-}
-
-/* The response came to the end that HTTP gives it: is it the answer that was asked for? */
-static void judge(struct connection *connection)
-{
-    const char *body = connection->carried, *end = body + connection->carried_bytes;
-    if (connection->status != 200) {
-        blame(connection, STATUS, body, connection->carried_bytes);
-        return;
-    }
-    if (options.whole) {
-        const char *choice = json_first(json_member(body, end, "choices"), end);
-        const char *content = json_member(options.typed ? body : json_member(choice, end, "message"), end, "content");
-        if (!json_is_string(content, end))
-            blame(connection, MALFORMED, body, connection->carried_bytes);
-        else
-            take_string(connection, content, end);
-        connection->finished = connection->done =
-            json_equals(json_member(options.typed ? body : choice, end, "finish_reason"), end, "stop");
-    }
-    if (connection->words != options.tokens || connection->partial_bytes)
-        blame(connection, SHORT, "the response is over", 20);
-    else if (!connection->finished || !connection->done || (!options.whole && connection->carried_bytes))
-        blame(connection, ENDING, "no finish reason, no [DONE], or half a line", 43);
-}
-
+/* A stream that has all its words and shall stay open makes room for the next to be opened. */
 static void hold(struct connection *connection)
 {
-    if (options.hold && connection->phase == BODY && connection->words == options.tokens && !connection->fault) {
+    if (options.hold && connection->phase == READING && connection->answer.words == expected.tokens) {
         connection->phase = HELD;
         opening--;
         held++;
@@ -557,27 +231,17 @@ static void take_read(struct connection *connection, char *buffer, size_t room)
     if (connection->phase == FREE) { /* an idle connection that the other side gives up, or on which it babbles */
         close(connection->fd);
         connection->fd = -1;
-        return;
-    }
-    if (got <= 0) {
-        bool until_close = connection->phase == BODY && !connection->chunked && !connection->counted && got == 0;
-        if (until_close)
-            judge(connection);
-        else
-            blame(connection, CUT, "the connection was closed", 25);
+    } else if (got <= 0) {
+        answer_close(&connection->answer);
         settle(connection, false);
-        return;
+    } else {
+        reads++;
+        received_bytes += (uint64_t)got;
+        if (answer_feed(&connection->answer, buffer, (size_t)got))
+            settle(connection, !connection->answer.closes);
+        else
+            hold(connection);
     }
-    reads++;
-    received_bytes += (uint64_t)got;
-    size_t count = (size_t)got, used = connection->phase == HEAD ? take_head(connection, buffer, count) : 0;
-    bool over = connection->phase != HEAD && !connection->fault && take_bytes(connection, buffer + used, count - used);
-    if (over && !connection->fault)
-        judge(connection);
-    if (over || connection->fault)
-        settle(connection, !connection->closes);
-    else
-        hold(connection);
 }
 
 /* ---- the load ---- */
@@ -585,18 +249,18 @@ static void take_read(struct connection *connection, char *buffer, size_t room)
 static void write_request(void)
 {
     static char body[2048], plan[200];
-    sprintf(plan, "Tell me about streaming. bench:tokens=%u,gap=%lu,first=%lu,each=%u,stay=%d;", options.tokens, options.gap,
+    sprintf(plan, "Tell me about streaming. bench:tokens=%u,gap=%lu,first=%lu,each=%u,stay=%d;", expected.tokens, options.gap,
             options.first, options.each, options.hold);
-    const char *streamed = options.whole ? "false" : "true";
-    if (options.typed)
+    const char *streamed = expected.whole ? "false" : "true";
+    if (expected.typed)
         snprintf(body, sizeof body, "{\"model\":\"%s\",\"query\":\"%s\",\"meta_params\":{\"stream\":%s}}", options.model, plan,
                  streamed);
     else
         snprintf(body, sizeof body,
                  "{\"model\":\"%s\",\"messages\":[{\"role\":\"system\",\"content\":\"You are a helpful assistant.\"},"
                  "{\"role\":\"user\",\"content\":\"%s\"}],\"max_tokens\":%u,\"stream\":%s%s}",
-                 options.model, plan, options.tokens, streamed,
-                 options.whole ? "" : ",\"stream_options\":{\"include_usage\":true}");
+                 options.model, plan, expected.tokens, streamed,
+                 expected.whole ? "" : ",\"stream_options\":{\"include_usage\":true}");
     int written = snprintf(request, sizeof request,
                            "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nAccept: */*\r\n"
                            "Authorization: Bearer sk-benchmark-0123456789\r\nContent-Length: %zu\r\n\r\n%s",
@@ -622,28 +286,28 @@ static void read_options(int count, char **arguments)
         case 'c': options.at_once = (uint32_t)number; break;
         case 's': options.streams = (uint32_t)number; break;
         case 'r': options.ramp = number * 1000; break;
-        case 'w': options.whole = true; break;
-        case 'n': options.tokens = (uint32_t)number; break;
+        case 'w': expected.whole = true; break;
+        case 'n': expected.tokens = (uint32_t)number; break;
         case 'g': options.gap = number; break;
         case 'f': options.first = number; break;
         case 'e': options.each = (uint32_t)number; break;
         case 'h': options.hold = true; break;
         case 'd': options.deadline = (int)number; break;
         case 'P':
-            options.typed = strcmp(optarg, "typed_events") == 0;
-            if (options.typed || strcmp(optarg, "openai_chat") == 0)
+            expected.typed = strcmp(optarg, "typed_events") == 0;
+            if (expected.typed || strcmp(optarg, "openai_chat") == 0)
                 break;
             fprintf(stderr, "client: no protocol %s; there are openai_chat and typed_events\n", optarg);
             exit(2);
         default: exit(2);
         }
     }
-    if (!options.at_once || !options.streams || !options.tokens || optind < count) {
+    if (!options.at_once || !options.streams || !expected.tokens || optind < count) {
         fprintf(stderr, "client: --at-once, --streams and --tokens are at least 1, and nothing stands without a name\n");
         exit(2);
     }
     if (!options.path)
-        options.path = options.typed ? "/chat/basic" : "/v1/chat/completions";
+        options.path = expected.typed ? "/chat/basic" : "/v1/chat/completions";
 }
 
 /* Readers come at random, the same way each time. Evenly spaced starts would meet again in every gap between two words:
@@ -660,18 +324,18 @@ static uint64_t start_due(uint64_t *next_start)
     while (started < options.streams && opening < options.at_once && idle_count) {
         now = now_nanoseconds();
         if (*next_start > now)
-            return *next_start - now;
+            return *next_start - now < A_WHILE ? *next_start - now : A_WHILE;
         *next_start += between_starts();
         start();
     }
-    return 100000000u;
+    return A_WHILE;
 }
 
 static void give_up_the_rest(uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++)
         if (connections[i].phase != FREE && connections[i].phase != HELD) {
-            blame(&connections[i], UNFINISHED, "the deadline came first", 23);
+            blame(&connections[i].answer, UNFINISHED, "the deadline came first", 23);
             settle(&connections[i], false);
         }
     uint32_t never = options.streams - started;
@@ -718,6 +382,7 @@ static void run(uint32_t count)
 
 int main(int count, char **arguments)
 {
+    expected.tokens = 8;
     read_options(count, arguments);
     signal(SIGPIPE, SIG_IGN);
     write_request();

@@ -3,14 +3,7 @@
  *     gcc -O2 -o simulator simulator.c
  *     ./simulator PORT        (0: the system chooses; the port is printed on the first line)
  *
- * What to send stands in the request's text, so that it passes through any gateway and any protocol:
- *
- *     bench:tokens=120,gap=50000,first=100000,each=1,stay=0;
- *
- * tokens  how many words                         gap    microseconds between two writes; 0: as fast as the socket takes
- * first   microseconds before the first word     each   words a write
- * stay    1: the stream stays open after its last word, without an end
- *
+ * What to send stands in the request's text; plan.h says how.
  * A request that is not streamed is answered at the moment in which the stream would have ended, with the same words.
  * Single thread, epoll. A stream keeps to its schedule: after a delay it catches up, it does not slow down.
  */
@@ -26,20 +19,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "frames.h"
+#include "plan.h"
 #include "words.h"
 
-#define MOST_TOKENS 20000
-#define MOST_EACH 64
 #define MOST_REQUEST_BYTES (8 << 20)
 #define NOWHERE (-1)
 
 enum phase { IDLE, PACED, FLOODING, BLOCKED };
-
-struct plan {
-    uint32_t tokens, each;
-    uint64_t gap, first; /* nanoseconds */
-    bool stay, streamed, usage;
-};
 
 struct connection {
     int fd;
@@ -61,14 +48,6 @@ static int poller;
 static struct connection *graves;
 static struct connection **schedule, **flooding; /* a heap by due time; a plain list */
 static int scheduled, flooders, schedule_room, flooding_room;
-
-/* Bytes prepared once: nothing is formatted per word but the word itself. */
-static char token_frame[1024], opening[2048];
-static size_t token_bytes, token_word_at, opening_bytes;
-static char scratch[MOST_TOKENS * WORD_BYTES + (1 << 16)];
-
-#define IDENTITY "\"id\":\"chatcmpl-CkVu2yTn8RpQx5LwZb7HsE3mJd9Ga\",\"object\":\"chat.completion"
-#define ORIGIN "\",\"created\":1795132800,\"model\":\"sim-2026-11-20\",\"system_fingerprint\":\"fp_b8f2c6e19a\""
 
 /* ---- the schedule: a binary heap with the earliest due time on top ---- */
 
@@ -209,66 +188,6 @@ static bool send_bytes(struct connection *connection, const char *bytes, size_t 
     return true;
 }
 
-/* ---- what is sent ---- */
-
-static size_t write_frame(char *to, const char *payload)
-{
-    return (size_t)sprintf(to, "%zx\r\ndata: %s\n\n\r\n", strlen(payload) + 8, payload);
-}
-
-static void prepare_frames(void)
-{
-    char payload[900], word[WORD_BYTES + 1] = {0};
-    word_write(word, 0, 0);
-    sprintf(payload, "{" IDENTITY ".chunk" ORIGIN ",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"%s\"},"
-                     "\"finish_reason\":null}],\"usage\":null}", word);
-    token_bytes = write_frame(token_frame, payload);
-    token_word_at = (size_t)(strstr(token_frame, word) - token_frame);
-    opening_bytes = (size_t)sprintf(opening, "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
-                                             "Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n");
-    opening_bytes += write_frame(opening + opening_bytes,
-                                 "{" IDENTITY ".chunk" ORIGIN ",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\","
-                                 "\"content\":\"\",\"refusal\":null},\"finish_reason\":null}],\"usage\":null}");
-}
-
-static size_t write_usage(char *to, uint32_t tokens)
-{
-    return (size_t)sprintf(to, "{\"prompt_tokens\":24,\"completion_tokens\":%u,\"total_tokens\":%u,"
-                               "\"prompt_tokens_details\":{\"cached_tokens\":0}}", tokens, tokens + 24);
-}
-
-static size_t write_end(char *to, const struct plan *plan)
-{
-    char payload[900], usage[256];
-    size_t bytes = write_frame(to, "{" IDENTITY ".chunk" ORIGIN ",\"choices\":[{\"index\":0,\"delta\":{},"
-                                   "\"finish_reason\":\"stop\"}],\"usage\":null}");
-    if (plan->usage) {
-        write_usage(usage, plan->tokens);
-        sprintf(payload, "{" IDENTITY ".chunk" ORIGIN ",\"choices\":[],\"usage\":%s}", usage);
-        bytes += write_frame(to + bytes, payload);
-    }
-    bytes += write_frame(to + bytes, "[DONE]");
-    return bytes + (size_t)sprintf(to + bytes, "0\r\n\r\n");
-}
-
-/* The whole answer as one JSON document with its head, in scratch. */
-static size_t write_whole(const struct plan *plan)
-{
-    static char body[sizeof scratch - 1024];
-    size_t bytes = (size_t)sprintf(body, "{" IDENTITY ORIGIN ",\"choices\":[{\"index\":0,\"message\":{\"role\":\"assistant\","
-                                         "\"content\":\"");
-    uint64_t stamp = now_nanoseconds();
-    for (uint32_t number = 0; number < plan->tokens; number++, bytes += WORD_BYTES)
-        word_write(body + bytes, number, stamp);
-    bytes += (size_t)sprintf(body + bytes, "\",\"refusal\":null},\"finish_reason\":\"stop\"}],\"usage\":");
-    bytes += write_usage(body + bytes, plan->tokens);
-    bytes += (size_t)sprintf(body + bytes, "}");
-    size_t head = (size_t)sprintf(scratch, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %zu\r\n\r\n",
-                                  bytes);
-    memcpy(scratch + head, body, bytes);
-    return head + bytes;
-}
-
 /* ---- requests ---- */
 
 static void answer_next(struct connection *connection);
@@ -345,40 +264,6 @@ static void unblock(struct connection *connection)
     connection->rest = NULL;
     watch(connection, EPOLLIN | EPOLLRDHUP);
     carry_on(connection);
-}
-
-static bool is_true(const char *body, size_t bytes, const char *key)
-{
-    const char *at = memmem(body, bytes, key, strlen(key)), *end = body + bytes;
-    if (!at)
-        return false;
-    for (at += strlen(key); at < end && (*at == ' ' || *at == ':'); at++)
-        ;
-    return at < end && *at == 't';
-}
-
-static uint64_t number_after(const char *text, const char *end, const char *name)
-{
-    const char *at = memmem(text, (size_t)(end - text), name, strlen(name));
-    return at ? strtoull(at + strlen(name), NULL, 10) : 0;
-}
-
-static struct plan read_plan(const char *body, size_t bytes)
-{
-    struct plan plan = {.tokens = 8, .each = 1};
-    plan.streamed = is_true(body, bytes, "\"stream\"");
-    plan.usage = is_true(body, bytes, "\"include_usage\"");
-    const char *text = memmem(body, bytes, "bench:", 6);
-    const char *end = text ? memchr(text, ';', (size_t)(body + bytes - text)) : NULL;
-    if (!end)
-        return plan;
-    uint64_t tokens = number_after(text, end, "tokens="), each = number_after(text, end, "each=");
-    plan.tokens = tokens > MOST_TOKENS ? MOST_TOKENS : (uint32_t)tokens;
-    plan.each = each < 1 ? 1 : each > MOST_EACH ? MOST_EACH : (uint32_t)each;
-    plan.gap = number_after(text, end, "gap=") * 1000;
-    plan.first = number_after(text, end, "first=") * 1000;
-    plan.stay = number_after(text, end, "stay=") != 0;
-    return plan;
 }
 
 static void refuse(struct connection *connection, const char *status, const char *body)
