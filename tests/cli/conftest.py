@@ -32,7 +32,14 @@ class Command:
         """A stranger's variables, those of this command, and `more`."""
         kept = {name: os.environ[name] for name in KEEP if name in os.environ}
         # Nothing listens on port 1, so a test never finds the Ollama of the machine it runs on.
-        return {**kept, "HOME": str(self.folder), "OLLAMA_HOST": "127.0.0.1:1", **self.variables, **more}
+        return {
+            **kept,
+            "HOME": str(self.folder),
+            "OLLAMA_HOST": "127.0.0.1:1",
+            "TERM": "xterm",
+            **self.variables,
+            **more,
+        }
 
     def run(self, *arguments: str, stdin: str | None = None, **variables: str) -> subprocess.CompletedProcess[str]:
         """Runs to the end. Without `stdin` there is none."""
@@ -156,6 +163,20 @@ class Upstream:
                     self.closed.set()
             except OSError:
                 self.closed.set()
+
+
+@pytest.fixture
+def upstreams() -> Iterator[Callable[..., Upstream]]:
+    """Starts upstreams, and stops them."""
+    started: list[Upstream] = []
+
+    def start(*pieces: bytes | threading.Event, status: int = 200, hang: bool = False) -> Upstream:
+        started.append(Upstream(*pieces, status=status, hang=hang))
+        return started[-1]
+
+    yield start
+    for upstream in started:
+        upstream.stop()
 
 
 @dataclass

@@ -7,11 +7,12 @@ a command feels. Each command is a file of its own, imported when it is typed.
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import click
 
 import headrace
-from headrace.cli.exits import EXIT_CODES
+from headrace.cli.exits import EXIT_CODES, ending, told_apart
 
 COMMANDS = {
     "ask": ("headrace.cli.ask", "ask"),
@@ -37,6 +38,16 @@ class _Commands(click.Group):
         assert isinstance(command, click.Command)
         return command
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with told_apart():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with told_apart():
+            return super().invoke(ctx)
+
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
@@ -53,6 +64,4 @@ def group() -> None:
 
 def main() -> None:
     """Runs what was typed, and ends the process with the exit code of the table in `headrace.cli.exits`."""
-    from headrace.cli.exits import ending
-
     sys.exit(ending(lambda: group.main(prog_name="headrace", standalone_mode=False)))

@@ -75,7 +75,10 @@ async def in_process(
                 encoder = PROTOCOLS["typed_events"].encoder(options)
                 async with aclosing(stream.follow()) as pieces:
                     async for offset, events in pieces:
-                        made = encoder.encode(offset, events) if records else []
+                        made: list[bytes] = []
+                        # One by one: records of several events may come joined for a framing that is not ours.
+                        for place, event in enumerate(events if records else ()):
+                            made += encoder.encode(offset + place, [event])
                         yield [record for record in made if record != b"[DONE]"], list(events)
 
             async def cancel(self) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -56,6 +57,23 @@ class NoServer(Exception):
     """Nothing answers where a server was expected; the message says where."""
 
 
+class NobodyReads(Exception):
+    """Whoever read stdout left."""
+
+
+@contextmanager
+def told_apart() -> Iterator[None]:
+    """A pipe that broke, as `NobodyReads`: click would end the process with 1 by itself.
+
+    Raises:
+        NobodyReads: in place of `BrokenPipeError`.
+    """
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise NobodyReads from error
+
+
 def code_of_error(error: HeadraceError) -> int:
     """The exit code of an error that came before anything was said."""
     from headrace.errors import RequestError, SettingsError, Unauthorized
@@ -93,7 +111,8 @@ def ending(command: Callable[[], object]) -> int:
     """Runs `command` and gives the exit code; whatever a person can put right is said on stderr."""
     try:
         code = command()
-        sys.stdout.flush()
+        with told_apart():
+            sys.stdout.flush()
         return code if isinstance(code, int) else DONE
     except click.ClickException as error:
         error.show()
@@ -103,7 +122,7 @@ def ending(command: Callable[[], object]) -> int:
         return NO_SERVER
     except (KeyboardInterrupt, click.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
+    except NobodyReads:
         # Python would write what is left in its buffer once more at exit, and complain: it is given nowhere to write.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return PIPE

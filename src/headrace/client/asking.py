@@ -5,6 +5,7 @@ Owns the connection; how frames become events is in `hearing.py`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -162,6 +163,8 @@ def _reason(error: Exception) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
+            # asyncio puts the address in place of the system's words, which a number above 0 still leads to.
+            number = cause.errno or 0
+            return (os.strerror(number) if number > 0 else cause.strerror).lower()
         cause = cause.__cause__ or cause.__context__
     return str(error).lower() or type(error).__name__
