@@ -91,7 +91,7 @@ def depth_exceeds(data: bytes, limit: int) -> bool:
         # From left to right: once the escaped backslashes are gone, a quote behind a backslash is an escaped one.
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
     brackets = data.translate(_OPEN_AND_CLOSED, _NO_STRUCTURE)
-    # Two quotes side by side change nothing for what stands around them: inside stays inside.
+    # Two quotes side by side change nothing for what stands around them, and most strings are only that by now.
     brackets = brackets.replace(b'""', b"")
     if b'"' in brackets:
         brackets = b"".join(brackets.split(b'"')[::2])
