@@ -57,8 +57,6 @@ USERS = {
     "json.dumps": ["wire/json_text.py"],
     "msgspec.json.encode": ["wire/json_text.py"],
     "msgspec.json.Encoder": ["wire/json_text.py"],
-    # A delay before another attempt, and sweeps over all that lives; nothing sleeps between tokens.
-    "asyncio.sleep": ["runs/run.py", "runs/registry.py", "server/serving.py"],
     # What time it is, clock.py says; a date that somebody else wrote may be read anywhere.
     "datetime.datetime.now": [],
     "datetime.datetime.utcnow": [],
@@ -66,6 +64,9 @@ USERS = {
     "datetime.date.today": [],
     "starlette.middleware.base.BaseHTTPMiddleware": [],
 }
+
+# A delay before another attempt, and the sweeps over all that lives. Nothing sleeps between tokens.
+SLEEPERS = ["runs/run.py", "runs/registry.py", "server/serving.py"]
 
 # Installed for others to find, imported by nobody here.
 USED_WITHOUT_IMPORT = {"websockets": "uvicorn takes it for WebSocket"}
@@ -81,22 +82,44 @@ def imports(tree: ast.Module) -> Iterator[str]:
             yield node.module
 
 
-def full_names(tree: ast.Module) -> Iterator[str]:
-    """Every dotted name that is used, spelled from the module it came from."""
-    origins: dict[str, str] = {}
+def origins(tree: ast.Module) -> dict[str, str]:
+    """Each name that an import brought, and what it is called where it came from."""
+    found: dict[str, str] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             for alias in node.names:
-                origins[alias.asname or alias.name.partition(".")[0]] = alias.name if alias.asname else ""
+                top = alias.name.partition(".")[0]
+                found[alias.asname or top] = alias.name if alias.asname else top
         elif isinstance(node, ast.ImportFrom) and node.module is not None:
-            for alias in node.names:
-                origins[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-                yield f"{node.module}.{alias.name}"
+            found |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def full_name(node: ast.expr, known: dict[str, str]) -> str:
+    """A dotted name, spelled from the module it came from; as it stands where no import brought it."""
+    head, dot, rest = ast.unparse(node).partition(".")
+    return known.get(head, head) + dot + rest
+
+
+def full_names(tree: ast.Module) -> Iterator[str]:
+    """Every dotted name that is imported or used."""
+    known = origins(tree)
+    yield from known.values()
     for node in ast.walk(tree):
         if isinstance(node, ast.Name | ast.Attribute):
-            head, dot, rest = ast.unparse(node).partition(".")
-            if head in origins:
-                yield (origins[head] or head) + dot + rest
+            yield full_name(node, known)
+
+
+def sleeps(tree: ast.Module) -> list[int]:
+    """The lines that wait for a time. `sleep(0)` waits for none: it gives the others their turn."""
+    known = origins(tree)
+    return [
+        node.lineno
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and full_name(node.func, known) == "asyncio.sleep"
+        and [ast.unparse(argument) for argument in node.args] != ["0"]
+    ]
 
 
 def may(place: str, allowed: list[str]) -> bool:
@@ -135,11 +158,21 @@ def test_a_thing_done_in_one_place_is_done_only_there(name: str) -> None:
         ("import os as system\nsystem.environ", "os.environ"),
         ("from msgspec import json\njson.encode({})", "msgspec.json.encode"),
         ("import msgspec.json\nmsgspec.json.encode({})", "msgspec.json.encode"),
-        ("from asyncio import sleep as wait\nwait(1)", "asyncio.sleep"),
+        ("from datetime import datetime as moment\nmoment.now()", "datetime.datetime.now"),
     ],
 )
 def test_a_name_is_recognised_however_it_was_imported(source: str, used: str) -> None:
     assert any(within(name, used) for name in full_names(ast.parse(source)))
+
+
+@pytest.mark.parametrize("place", TREES)
+def test_nothing_sleeps_between_tokens(place: str) -> None:
+    assert not sleeps(TREES[place]) or place in SLEEPERS
+
+
+def test_giving_the_others_their_turn_is_not_sleeping() -> None:
+    tree = ast.parse("import asyncio\nfrom asyncio import sleep\nsleep(0)\nasyncio.sleep(0.01)\nsleep(pause)")
+    assert sleeps(tree) == [4, 5]
 
 
 @pytest.mark.parametrize("place", TREES)
