@@ -148,15 +148,7 @@ class Ended(msgspec.Struct, frozen=True, tag="ended"):
 
 
 Event: TypeAlias = (
-    Started
-    | Status
-    | Sources
-    | ReasoningDelta
-    | TextDelta
-    | ToolCallDelta
-    | Passthrough
-    | UsageKnown
-    | Ended
+    Started | Status | Sources | ReasoningDelta | TextDelta | ToolCallDelta | Passthrough | UsageKnown | Ended
 )
 
 CONTENT: tuple[type[Event], ...] = (TextDelta, ReasoningDelta, ToolCallDelta)

@@ -9,7 +9,7 @@ guarantees; `headrace.testing` checks it. Imports the vocabulary and nothing els
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
 from headrace.errors import HeadraceError
@@ -20,22 +20,27 @@ from headrace.timing import Marks
 Batch: TypeAlias = Sequence[Event]
 """The events that one read from the network held, in order; never empty, never changed after it is handed on."""
 
+Write: TypeAlias = Callable[[Batch], None]
+"""Takes a batch. Quick, never waits, and does not raise."""
+
 
 class Provider(Protocol):
     """Speaks to one configured upstream."""
 
-    def generate(self, request: GenerationRequest, marks: Marks) -> AsyncGenerator[Batch, None]:
-        """The events of one attempt, a batch for each read from the network.
+    async def generate(self, request: GenerationRequest, marks: Marks, write: Write) -> Ended:
+        """Performs one attempt: hands the events to `write`, a batch for each read from the network, and gives the ending.
 
         `request.model` is the upstream's own name of the model. The provider writes `connected_ns`, `sent_ns` and
-        `first_byte_ns` into `marks` as they happen. It yields no `Started` (the run has said it). The last event is
-        an `Ended` with the upstream's own ending and neither failure nor timing: the run adds those. A provider whose
-        upstream merely stops raises `UpstreamTruncated`; it never makes up an ending.
+        `first_byte_ns` into `marks` as they happen. A batch is handed over in the same turn of the event loop in which
+        it was read, and is in the stream, and on its way to the readers, when `write` returns. No batch holds a
+        `Started` or an `Ended`: the run says the first, and the last is given back, with the upstream's own ending and
+        neither failure nor timing. A provider whose upstream merely stops raises `UpstreamTruncated`; it never makes up
+        an ending.
 
-        Closing the iterator, or cancelling the task that waits in it, closes the upstream's connection at once.
+        Cancelling the task that waits here closes the upstream's connection at once; nothing is written after that.
 
         Raises:
-            UpstreamError: the attempt failed; what was yielded before stands.
+            UpstreamError: the attempt failed; what was written before stands.
         """
         ...
 
@@ -183,6 +188,11 @@ class Framing(Protocol):
         """The same on a connection whose frames carry ids."""
         ...
 
+    @property
+    def between(self) -> bytes:
+        """What stands between two records: records joined by it are framed like the records one by one."""
+        ...
+
     def frame(self, records: Sequence[bytes]) -> bytes:
         """`records` as bytes, for one write."""
         ...
@@ -201,7 +211,10 @@ class Encoder(Protocol):
     """
 
     def encode(self, offset: int, events: Sequence[Event]) -> list[bytes]:
-        """The records for `events`, the first of which has this offset. The records of `Ended` close the protocol."""
+        """The records for `events`, the first of which has this offset. The records of `Ended` close the protocol.
+
+        Records that follow each other may come joined by the framing's `between`, as one.
+        """
         ...
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Iterator, Sequence
-from contextlib import aclosing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -56,9 +55,16 @@ def answered(
 
     async def gather() -> list[Event]:
         asked = request(*texts, max_tokens=max_tokens, language=language)
-        return [event async for batch in provider.generate(asked, Marks(0)) for event in batch]
+        return [event for batch in await batches_of(provider, asked) for event in batch]
 
     return asyncio.run(gather())
+
+
+async def batches_of(provider: Provider, asked: GenerationRequest, marks: Marks | None = None) -> list[Batch]:
+    """The batches of one attempt, its ending as the last."""
+    batches: list[Batch] = []
+    ended = await provider.generate(asked, marks or Marks(0), batches.append)
+    return [*batches, [ended]]
 
 
 def deltas(events: Sequence[Event]) -> list[str]:
@@ -248,30 +254,33 @@ def test_a_sentence_is_yielded_before_the_next_is_read() -> None:
     ]
     provider = OfflineProvider(FakeSearch(FakeFindings(passages)))
 
-    async def follow() -> list[list[str]]:
-        seen: list[list[str]] = []
-        async for batch in provider.generate(request("anchor?"), Marks(0)):
-            said = [event.text for event in batch if isinstance(event, TextDelta)]
-            if said and said[0].endswith("]") and "Sentence" in said[0]:
-                assert len(said) == 1
-                assert quotation(said[0]) == read[-1]
-                seen.append(list(dict.fromkeys(read)))
-        return seen
+    seen: list[list[str]] = []
 
+    def write(batch: Batch) -> None:
+        said = [event.text for event in batch if isinstance(event, TextDelta)]
+        if said and said[0].endswith("]") and "Sentence" in said[0]:
+            assert len(said) == 1
+            assert quotation(said[0]) == read[-1]
+            seen.append(list(dict.fromkeys(read)))
+
+    asyncio.run(provider.generate(request("anchor?"), Marks(0), write))
     sentences = [f"Sentence {number}{name}." for name in "ab" for number in range(3)]
-    assert asyncio.run(follow()) == [sentences[: count + 1] for count in range(6)]
+    assert seen == [sentences[: count + 1] for count in range(6)]
 
 
-def test_closing_the_answer_early_reads_no_further() -> None:
+def test_an_answer_that_is_cancelled_reads_no_further() -> None:
     read: list[str] = []
     passage = FakePassage([FakeUnit(f"Sentence {number}.", read) for number in range(5)])
     provider = OfflineProvider(FakeSearch(FakeFindings([passage])))
 
     async def leave() -> None:
-        async with aclosing(provider.generate(request("anchor?"), Marks(0))) as answer:
-            async for batch in answer:
-                if any(isinstance(event, TextDelta) and "Sentence 1" in event.text for event in batch):
-                    break
+        def write(batch: Batch) -> None:
+            if any(isinstance(event, TextDelta) and "Sentence 1" in event.text for event in batch):
+                attempt.cancel()
+
+        attempt = asyncio.create_task(provider.generate(request("anchor?"), Marks(0), write))
+        with pytest.raises(asyncio.CancelledError):
+            await attempt
 
     asyncio.run(leave())
     assert list(dict.fromkeys(read)) == ["Sentence 0.", "Sentence 1."]
@@ -287,11 +296,7 @@ def test_a_text_that_two_passages_hold_is_said_once_and_an_unused_source_not_nam
 def test_the_marks_are_taken_on_the_way(provider: OfflineProvider) -> None:
     marks = Marks(SystemClock().monotonic_ns())
 
-    async def gather() -> None:
-        async for _ in provider.generate(request("How do I install Larkpost?"), marks):
-            pass
-
-    asyncio.run(gather())
+    asyncio.run(batches_of(provider, request("How do I install Larkpost?"), marks))
     taken = [marks.asked_ns, marks.connected_ns, marks.sent_ns, marks.first_byte_ns]
     assert None not in taken
     assert taken == sorted(time for time in taken if time is not None)
@@ -349,7 +354,7 @@ def test_a_greeting_is_answered_with_one_sentence_that_says_what_this_is(
 def test_a_conversation_without_a_user_message_is_met_with_the_introduction(provider: OfflineProvider) -> None:
     async def gather() -> list[Batch]:
         asked = GenerationRequest("offline", (Message("system", "Be brief."),))
-        return [batch async for batch in provider.generate(asked, Marks(0))]
+        return await batches_of(provider, asked)
 
     events = [event for batch in asyncio.run(gather()) for event in batch]
     assert deltas(events) == [PHRASES["en"].introduction]

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from headrace.events import Sources, TextDelta
+from headrace.interfaces import Batch
 from headrace.knowledge.index import KnowledgeIndex
 from headrace.providers.offline import ENOUGH_COVERAGE, OfflineProvider
 from headrace.requests import GenerationRequest, Message
@@ -37,7 +38,8 @@ def ask(index: KnowledgeIndex, question: str) -> tuple[bool, str]:
 
     async def gather() -> tuple[bool, str]:
         request = GenerationRequest("offline", (Message("user", question),))
-        batches = [batch async for batch in OfflineProvider(index.search).generate(request, Marks(0))]
+        batches: list[Batch] = []
+        await OfflineProvider(index.search).generate(request, Marks(0), batches.append)
         events = [event for batch in batches for event in batch]
         quoted = any(isinstance(event, Sources) for event in events)
         return quoted, "".join(event.text for event in events if isinstance(event, TextDelta))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from headrace.wire.sse import comment, comment_line, data_frames
+from headrace.wire.sse import BETWEEN_DATA_FRAMES, comment, comment_line, data_frames
 
 
 class EventStream:
@@ -20,6 +20,7 @@ class EventStream:
 
     content_type = "text/event-stream; charset=utf-8"
     heartbeat = comment("hb")
+    between = BETWEEN_DATA_FRAMES
 
     def __init__(self, *, heartbeat_with_ids: bytes = comment("hb")) -> None:
         self.heartbeat_with_ids = heartbeat_with_ids
@@ -37,3 +38,13 @@ class EventStream:
 
 EVENT_STREAM = EventStream()
 OPENAI_EVENT_STREAM = EventStream(heartbeat_with_ids=comment_line("hb"))
+
+
+def joined(before: bytes, middles: list[bytes], between: bytes, behind: bytes) -> bytes:
+    """Records that differ in their middles alone, with what frames put between them: one copy of the whole.
+
+    `middles` is used up.
+    """
+    middles[0] = before + middles[0]
+    middles[-1] += behind
+    return between.join(middles)

@@ -28,7 +28,7 @@ from headrace.events import (
     UsageKnown,
 )
 from headrace.protocols.folding import Choice, fold
-from headrace.protocols.framing import OPENAI_EVENT_STREAM
+from headrace.protocols.framing import OPENAI_EVENT_STREAM, joined
 from headrace.protocols.objects import DONE, error_body, error_object, source_objects
 from headrace.protocols.reading import Fields, generation_request, read_messages, read_options, reader_options
 from headrace.requests import GenerationRequest, ReaderOptions
@@ -97,6 +97,7 @@ class ChunkEncoder:
 
     __slots__ = (
         "_begun",
+        "_between",
         "_close",
         "_head",
         "_open",
@@ -109,19 +110,26 @@ class ChunkEncoder:
     def __init__(self, options: ReaderOptions) -> None:
         self._options = options
         self._begun: set[int] = set()
-        self._head = self._tail = self._open = self._close = b""
+        self._head = self._tail = self._open = self._close = self._between = b""
         self._usage: Usage | None = None
         self._sources: list[Source] = []
 
     def encode(self, offset: int, events: Sequence[Event]) -> list[bytes]:
         """The chunks for `events`."""
         records: list[bytes] = []
+        texts: list[bytes] = []
         for event in events:
-            # The hot path: text of the first choice, once its role chunk is out.
+            # The hot path: text of the first choice, once its role chunk is out. Such chunks are equal but for the text,
+            # so a run of them is one join.
             if type(event) is TextDelta and event.choice == 0 and self._begun:
-                records.append(self._open + json_text.string(event.text) + self._close)
-            else:
-                self._encode(event, records)
+                texts.append(json_text.string(event.text))
+                continue
+            if texts:
+                records.append(joined(self._open, texts, self._between, self._close))
+                texts = []
+            self._encode(event, records)
+        if texts:
+            records.append(joined(self._open, texts, self._between, self._close))
         return records
 
     def _encode(self, event: Event, records: list[bytes]) -> None:
@@ -166,6 +174,7 @@ class ChunkEncoder:
         self._tail = b'],"usage":null}' if self._options.include_usage else b"]}"
         self._open = self._head + b'{"index":0,"delta":{"content":'
         self._close = b'},"finish_reason":null}' + self._tail
+        self._between = self._close + OpenAIChat.framing.between + self._open
 
     def _begin(self, choice: int, records: list[bytes]) -> None:
         if not self._begun:

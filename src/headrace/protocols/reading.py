@@ -7,6 +7,7 @@ object or in headers, are read here too.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -100,15 +101,22 @@ class Fields:
         return rest
 
 
+@functools.cache
+def _decoder(kind: Any) -> Any:
+    # Making a decoder costs several times what it then does; the kinds are the few that the protocols name.
+    return msgspec.json.Decoder(kind | None).decode
+
+
 def _decoded(name: str, raw: msgspec.Raw, kind: Any, words: str) -> Any:
     try:
-        return msgspec.json.decode(raw, type=kind | None)
+        return _decoder(kind)(raw)
     except msgspec.DecodeError as error:
         detail = "" if words != "something else" else f" ({error})"
         raise InvalidRequest(f'"{name}" must be {words}{detail}', parameter=name) from None
 
 
 _decode_messages = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
+_decode_text = msgspec.json.Decoder(str).decode
 _decode_content = msgspec.json.Decoder(str | list[dict[str, Any]] | None).decode
 
 
@@ -131,7 +139,7 @@ def read_messages(fields: Fields, name: str = "messages") -> tuple[Message, ...]
 def _message(entry: dict[str, msgspec.Raw], where: str) -> Message:
     role_raw = entry.pop("role", None)
     try:
-        role = msgspec.json.decode(role_raw, type=str) if role_raw is not None else ""
+        role = _decode_text(role_raw) if role_raw is not None else ""
     except msgspec.DecodeError:
         role = ""
     if not role:

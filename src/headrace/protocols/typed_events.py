@@ -27,7 +27,7 @@ from headrace.events import (
     UsageKnown,
 )
 from headrace.protocols.folding import Answer, fold
-from headrace.protocols.framing import EVENT_STREAM
+from headrace.protocols.framing import EVENT_STREAM, joined
 from headrace.protocols.objects import (
     DONE,
     error_body,
@@ -110,6 +110,11 @@ class _MetaParams(msgspec.Struct):
     stream: bool | None = None
 
 
+_TOKEN_OPEN = b'{"type":"token","content":'
+_TOKEN_CLOSE = b"}"
+_BETWEEN_TOKENS = _TOKEN_CLOSE + TypedEvents.framing.between + _TOKEN_OPEN
+
+
 class TypedEncoder:
     """Events as typed frames. Keeps the answer so far, since the last frame repeats it whole."""
 
@@ -124,14 +129,20 @@ class TypedEncoder:
         records: list[bytes] = []
         said = self._answer.choices[0].text
         whole_deltas = self._options.chunk_size is None
+        texts: list[bytes] = []
         for event in events:
-            # The hot path: a piece of text that need not be split.
+            # The hot path: a piece of text that need not be split. A run of them is one join.
             if type(event) is TextDelta and event.choice == 0 and whole_deltas:
                 said.append(event.text)
-                records.append(b'{"type":"token","content":%b}' % json_text.string(event.text))
-            else:
-                self._answer.feed(event)
-                self._encode(event, records)
+                texts.append(json_text.string(event.text))
+                continue
+            if texts:
+                records.append(joined(_TOKEN_OPEN, texts, _BETWEEN_TOKENS, _TOKEN_CLOSE))
+                texts = []
+            self._answer.feed(event)
+            self._encode(event, records)
+        if texts:
+            records.append(joined(_TOKEN_OPEN, texts, _BETWEEN_TOKENS, _TOKEN_CLOSE))
         return records
 
     def _encode(self, event: Event, records: list[bytes]) -> None:
@@ -139,7 +150,7 @@ class TypedEncoder:
             case TextDelta():
                 if event.choice == 0:
                     records.extend(
-                        b'{"type":"token","content":%b}' % json_text.string(piece)
+                        _TOKEN_OPEN + json_text.string(piece) + _TOKEN_CLOSE
                         for piece in split(event.text, self._options.chunk_size)
                     )
             case ReasoningDelta():

@@ -2,7 +2,7 @@
 
 The hot path of every provider that speaks HTTP. Parsing is httptools'; what is ours is the asyncio Protocol
 round it, because a general client costs more per read than all the rest of headrace together (design,
-section 6). One read from the socket becomes one `Response.read()`, whatever it held.
+section 6). What one read from the socket held is heard in the same turn of the event loop: no task is woken for it.
 
 This file alone owns sockets; `headrace.providers.http_through_httpx2` offers the same two roles over httpx2,
 for upstreams behind a proxy. May import floors 0 to 2, asyncio, ssl, zlib and httptools.
@@ -13,8 +13,8 @@ from __future__ import annotations
 import asyncio
 import ssl
 import zlib
-from collections.abc import Callable, Mapping
-from typing import Protocol, cast
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeAlias, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -39,6 +39,9 @@ MOST_HEADER_BYTES = 64 << 10
 # How long the end of a body may take whose content has been read. Many servers send the last chunk by itself.
 RELEASE_SECONDS = 1.0
 
+Hear: TypeAlias = Callable[[Sequence[bytes]], bool]
+"""Takes the pieces of a body that one read from the network held; gives whether it has heard enough."""
+
 
 class Response(Protocol):
     """A response whose head has arrived. Whoever got it closes it, on every path."""
@@ -53,8 +56,10 @@ class Response(Protocol):
         """Lower-case names; values of a repeated name are joined by a comma."""
         ...
 
-    async def read(self) -> bytes:
-        """The bytes of the body that have arrived, at least one; `b""` at its end.
+    async def listen(self, hear: Hear) -> None:
+        """Hands the body to `hear` as it arrives, until `hear` has heard enough or the body ends.
+
+        May be called again for the rest. What arrived before a failure is handed over before it is raised.
 
         Raises:
             UpstreamReset: the connection broke.
@@ -67,7 +72,7 @@ class Response(Protocol):
         """Says that all which matters was read: the connection is kept if the framing ends within a second."""
         ...
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Keeps the connection for the next request if the body was read to its end, else closes it at once."""
         ...
 
@@ -109,7 +114,9 @@ class HTTPTransport:
     def __init__(self, upstream: str, base_url: str, headers: Mapping[str, str], clock: Clock) -> None:
         parts = urlsplit(base_url)
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise SettingsError(f"base_url of upstream {upstream!r} is {base_url!r}: it must start with http:// or https://")
+            raise SettingsError(
+                f"base_url of upstream {upstream!r} is {base_url!r}: it must start with http:// or https://"
+            )
         self._upstream = upstream
         self._clock = clock
         self._host = parts.hostname
@@ -211,10 +218,13 @@ class Connection(asyncio.Protocol):
         "_body",
         "_clock",
         "_complete",
+        "_enough",
         "_error",
+        "_fault",
         "_forget",
         "_header_bytes",
         "_headers_complete",
+        "_hear",
         "_informational",
         "_keep",
         "_loop",
@@ -259,6 +269,9 @@ class Connection(asyncio.Protocol):
         self._waiter: asyncio.Future[None] | None = None
         self._error: UpstreamError | None = None
         self._marks: Marks | None = None
+        self._hear: Hear | None = None
+        self._enough = False
+        self._fault: Exception | None = None
         self._body: list[bytes] = []
         self._unread_bytes = 0
         self._paused = False
@@ -271,7 +284,7 @@ class Connection(asyncio.Protocol):
         self._released: asyncio.TimerHandle | None = None
         # The parser calls this once for each chunk: a list's own append, so that no frame of ours runs per chunk.
         self.on_body = self._body.append
-        self._parser = httptools.HttpResponseParser(self)
+        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
 
     # -- the request's side
 
@@ -291,34 +304,50 @@ class Connection(asyncio.Protocol):
                 raise self._error
             await self._wait()
 
-    async def read(self) -> bytes:
-        """The bytes of the body that have arrived; `b""` at its end. What arrived before a failure is given first."""
-        body = self._body
-        while True:
-            if body:
-                data = body[0] if len(body) == 1 else b"".join(body)
-                body.clear()
-                self._unread_bytes = 0
-                if self._paused and self._transport is not None:
-                    self._paused = False
-                    self._transport.resume_reading()
-                if data:
-                    return data
-            if self._complete:
-                return b""
-            if self._error is not None:
-                raise self._error
-            await self._wait()
+    async def listen(self, hear: Hear) -> None:
+        """Hands the body to `hear` as it arrives."""
+        self._hear = hear
+        self._enough = False
+        try:
+            self._hand_over()
+            while not (self._enough or self._complete):
+                if self._error is not None:
+                    raise self._error
+                await self._wait()
+        finally:
+            self._hear = None
+        if self._fault is not None:
+            raise self._fault
+
+    def _hand_over(self) -> None:
+        """What has arrived, to whoever listens. A fault of the listener's is kept for `listen` to raise."""
+        if not self._body or self._hear is None:
+            return
+        pieces = self._body.copy()
+        self._body.clear()
+        self._unread_bytes = 0
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+        try:
+            self._enough = self._hear(pieces)
+        except Exception as fault:
+            self._fault = fault
+            self._enough = True
+        if self._enough:
+            self._hear = None
 
     def release(self) -> None:
         """Lets the end of the body arrive by itself; see `on_message_complete`."""
         if not self._complete and not self.lost and self._error is None:
             self._released = self._loop.call_later(RELEASE_SECONDS, self.abort)
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """Back to the pool if the response was read whole and the upstream keeps the connection, else closed."""
-        if self._released is not None:
-            return
+        if self._released is None:
+            self._settle()
+
+    def _settle(self) -> None:
         if self._complete and not self._will_close and not self._body and not self.lost and self._error is None:
             self._keep(self)
         else:
@@ -352,14 +381,12 @@ class Connection(asyncio.Protocol):
         self._transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        if not self._headers_complete:
-            self._header_bytes += len(data)
-            if self._header_bytes > MOST_HEADER_BYTES and not self._complete:
-                self._fail(UpstreamMalformed(f"{self._upstream} sent headers without end", upstream=self._upstream))
-                return
         self.spoke = True
+        parser = self._parser
+        if parser is None:
+            return
         try:
-            self._parser.feed_data(data)
+            parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             self._fail(UpstreamMalformed(f"{self._upstream} switched protocols unasked", upstream=self._upstream))
             return
@@ -368,13 +395,21 @@ class Connection(asyncio.Protocol):
                 UpstreamMalformed(f"what {self._upstream} sent is not HTTP ({error})", upstream=self._upstream), error
             )
             return
-        if not self._complete:
+        if not self._headers_complete:
+            self._header_bytes += len(data)
+            if self._header_bytes > MOST_HEADER_BYTES:
+                self._fail(UpstreamMalformed(f"{self._upstream} sent headers without end", upstream=self._upstream))
+                return
+        if self._hear is not None:
+            self._hand_over()
+            if not (self._enough or self._complete):
+                return  # the hot path: nobody needs to be woken
+        elif not self._complete:
             self._unread_bytes += len(data)
             if self._unread_bytes > MOST_UNREAD_BYTES and not self._paused and self._transport is not None:
                 self._paused = True
                 self._transport.pause_reading()
-        if (waiter := self._waiter) is not None and not waiter.done():
-            waiter.set_result(None)
+        self._wake()
 
     def connection_lost(self, error: Exception | None) -> None:
         self.lost = True
@@ -394,6 +429,8 @@ class Connection(asyncio.Protocol):
             self._error = UpstreamReset(f"the connection to {self._upstream} broke", upstream=self._upstream)
             self._error.__cause__ = error
         self._transport = None
+        # The parser holds this object: without it, nothing here waits for the garbage collector.
+        self._parser = None
         self._wake()
 
     def _fail(self, failure: UpstreamError, cause: BaseException | None = None) -> None:
@@ -418,7 +455,7 @@ class Connection(asyncio.Protocol):
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     def on_headers_complete(self) -> None:
-        self.status = self._parser.get_status_code()
+        self.status = self._parser.get_status_code() if self._parser is not None else 0
         if 100 <= self.status < 200:
             self._informational = True
             return
@@ -432,12 +469,12 @@ class Connection(asyncio.Protocol):
         if self._informational:
             return
         self._complete = True
-        self._will_close = not self._parser.should_keep_alive()
+        self._will_close = self._parser is None or not self._parser.should_keep_alive()
         if self._released is not None:
             self._released.cancel()
             self._released = None
             self._body.clear()
-            self.close()
+            self._settle()
 
 
 class _Inflated:
@@ -452,27 +489,29 @@ class _Inflated:
         self._upstream = upstream
         self._inflate = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, told by the header
 
-    async def read(self) -> bytes:
-        while data := await self._response.read():
+    async def listen(self, hear: Hear) -> None:
+        broken: UpstreamError | None = None
+
+        def inflate(pieces: Sequence[bytes]) -> bool:
+            nonlocal broken
             try:
-                plain = self._inflate.decompress(data)
+                plain = self._inflate.decompress(b"".join(pieces))
             except zlib.error as error:
-                raise UpstreamMalformed(
+                broken = UpstreamMalformed(
                     f"what {self._upstream} sent is not the gzip it says ({error})", upstream=self._upstream
-                ) from error
-            if plain:
-                return plain
-        if not self._inflate.eof:
-            raise UpstreamTruncated(
-                f"{self._upstream} closed the connection inside a compressed body", upstream=self._upstream
-            )
-        return b""
+                )
+                return True
+            return bool(plain) and hear((plain,))
+
+        await self._response.listen(inflate)
+        if broken is not None:
+            raise broken
 
     def release(self) -> None:
         self._response.release()
 
-    def close(self) -> None:
-        self._response.close()
+    async def close(self) -> None:
+        await self._response.close()
 
 
 def _common_head(upstream: str, host: str, headers: Mapping[str, str]) -> bytes:
@@ -480,7 +519,9 @@ def _common_head(upstream: str, host: str, headers: Mapping[str, str]) -> bytes:
     for name, value in lines.items():
         if any(character in "\r\n\0" for character in name + value):
             # The value may be a key: it is not shown.
-            raise SettingsError(f"the header {name!r} for upstream {upstream!r} holds a line break: is its key mistyped?")
+            raise SettingsError(
+                f"the header {name!r} for upstream {upstream!r} holds a line break: is its key mistyped?"
+            )
     try:
         return "".join(f"{name}: {value}\r\n" for name, value in lines.items()).encode("latin-1")
     except UnicodeEncodeError:

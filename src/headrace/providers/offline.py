@@ -2,19 +2,20 @@
 
 Floor 3: may import floors 0 to 2. It knows no index: it is given a function that searches one, of the shape written
 down here. It is no language model and says so. It quotes a sentence, a list item, a table or a whole block of code at
-a time, each yielded before the next is looked for; where the documents hold too little of a question it says that
+a time, each written before the next is looked for; where the documents hold too little of a question it says that
 instead. What it says in words of its own is in `offline_phrases.py`.
 """
 
 from __future__ import annotations
 
+import asyncio
 import re
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Protocol
 
 from headrace.clock import Clock, SystemClock
 from headrace.events import Ended, Ending, Source, Sources, Status, TextDelta, UsageKnown
-from headrace.interfaces import Batch
+from headrace.interfaces import Batch, Write
 from headrace.providers.offline_phrases import Phrases, greeting, phrases_for
 from headrace.requests import GenerationRequest
 from headrace.timing import Marks
@@ -131,12 +132,11 @@ class OfflineProvider:
         self._clock = clock or SystemClock()
         self._add_command = add_command
 
-    async def generate(self, request: GenerationRequest, marks: Marks) -> AsyncGenerator[Batch, None]:
+    async def generate(self, request: GenerationRequest, marks: Marks, write: Write) -> Ended:
         """The answer to the last user message: sources as they are turned to, then a delta for each unit quoted.
 
         Where the last message has no words to look for ("and then?"), those of the user message before it are
-        looked for too. Ends with `length` after the unit that reaches `max_tokens`, counted in words. Nothing is held
-        open, so closing it early costs nothing.
+        looked for too. Ends with `length` after the unit that reaches `max_tokens`, counted in words.
 
         Raises:
             StoreError: the documents could not be searched.
@@ -146,20 +146,23 @@ class OfflineProvider:
         greeted = greeting(asked[-1]) if asked else None
         count = _Count(request.max_tokens)
         if greeted is None:
-            yield [Status("searching", "searching the documents")]
+            write([Status("searching", "searching the documents")])
             answer = self._answer(request.language, asked)
         else:
             answer = _says([phrases_for(request.language, greeted).introduction])
         marks.first_byte_ns = self._clock.monotonic_ns()
         ending: Ending = "stop"
         for batch in answer:
-            yield batch
+            write(batch)
             if count.reached(batch):
                 ending = "length"
                 break
+            # Reading on is this task's own work: in between, others have their turn, and a cancel is noticed.
+            await asyncio.sleep(0)
         prompt = sum(map(words_in, (message.text() for message in request.messages)))
         usage = Usage(prompt, count.words, "counted", "counted", "headrace")
-        yield [UsageKnown(usage), Ended(ending)]
+        write([UsageKnown(usage)])
+        return Ended(ending)
 
     async def models(self) -> Sequence[str]:
         """Its one model: itself."""

@@ -8,15 +8,17 @@ May import floors 0 to 2 and its own room.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
 from headrace.clock import Clock
 from headrace.errors import UpstreamError, UpstreamKeyMissing, UpstreamMalformed, UpstreamRefused
-from headrace.interfaces import Batch
+from headrace.events import Ended
+from headrace.interfaces import Write
 from headrace.providers.catalogue import completed, service_of
 from headrace.providers.http import HTTPTransport, Response, Transport
 from headrace.providers.openai_hearing import Hearing, refused, without_secrets
@@ -66,8 +68,8 @@ class OpenAIProvider:
         self._asks_usage = asks_usage
         self._secret = secret
 
-    async def generate(self, request: GenerationRequest, marks: Marks) -> AsyncGenerator[Batch, None]:
-        """The events of one attempt, a batch for each read from the network."""
+    async def generate(self, request: GenerationRequest, marks: Marks, write: Write) -> Ended:
+        """Performs one attempt, a batch for each read from the network."""
         self._require_key()
         body = asking_body(request, max_tokens_field=self._max_tokens_field, asks_usage=self._asks_usage)
         response = await self._transport.send("POST", "/chat/completions", body, marks)
@@ -78,39 +80,47 @@ class OpenAIProvider:
             kind = response.headers.get("content-type", "").lower()
             if "json" in kind:
                 if events := hearing.hear_whole(await _read_all(response, MOST_WHOLE_BYTES)):
-                    yield events
-            elif "event-stream" not in kind:
-                start = (await _read_all(response, MOST_ERROR_BYTES)).decode("utf-8", "replace").strip()[:200]
+                    write(events)
+            elif "event-stream" in kind:
+                await self._listen(response, hearing, write)
+            else:
                 raise UpstreamMalformed(
                     f"{self._name} answered {kind or 'without a content type'} instead of a stream: "
-                    + without_secrets(start, self._secret),
+                    + without_secrets(await _excerpt(response), self._secret),
                     upstream=self._name,
                 )
-            while not hearing.finished and not hearing.done and hearing.failure is None:
-                data = await response.read()
-                if not data:
-                    break
-                if events := hearing.feed(data):
-                    yield events
             if hearing.failure is not None:
                 raise hearing.failure
-            if not hearing.done:
-                async for events in self._after_finish(response, hearing):
-                    yield events
-            yield hearing.finish()
+            events, ended = hearing.finish()
+            if events:
+                write(events)
             response.release()
+            return ended
         finally:
-            response.close()
+            await response.close()
 
-    async def _after_finish(self, response: Response, hearing: Hearing) -> AsyncGenerator[Batch, None]:
+    async def _listen(self, response: Response, hearing: Hearing, write: Write) -> None:
+        feed = hearing.feed
+
+        def hear(pieces: Sequence[bytes]) -> bool:
+            if events := feed(pieces):
+                write(events)
+            return hearing.finished or hearing.done or hearing.failure is not None
+
+        await response.listen(hear)
+        if hearing.done or hearing.failure is not None or not hearing.finished:
+            return
         # Usage and `[DONE]` are still to come, but the answer is whole: nothing that happens now can spoil it.
-        try:
+
+        def hear_the_rest(pieces: Sequence[bytes]) -> bool:
+            if events := feed(pieces):
+                write(events)
+            return hearing.done or hearing.failure is not None
+
+        with contextlib.suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(SECONDS_AFTER_FINISH):
-                while not hearing.done and (data := await response.read()):
-                    if events := hearing.feed(data):
-                        yield events
-        except (UpstreamError, TimeoutError):
-            pass
+                await response.listen(hear_the_rest)
+        hearing.failure = None
 
     async def models(self) -> Sequence[str]:
         """The names of the upstream's models."""
@@ -122,9 +132,11 @@ class OpenAIProvider:
             try:
                 listed = msgspec.json.decode(await _read_all(response, MOST_WHOLE_BYTES), type=_ModelList)
             except msgspec.DecodeError as error:
-                raise UpstreamMalformed(f"{self._name} sent no list of models ({error})", upstream=self._name) from error
+                raise UpstreamMalformed(
+                    f"{self._name} sent no list of models ({error})", upstream=self._name
+                ) from error
         finally:
-            response.close()
+            await response.close()
         return [model.id for model in listed.data]
 
     async def close(self) -> None:
@@ -198,12 +210,21 @@ def _asked_message(message: Message) -> dict[str, Any]:
 
 
 async def _read_all(response: Response, most_bytes: int) -> bytes:
-    pieces: list[bytes] = []
+    read: list[bytes] = []
     size = 0
-    while size < most_bytes and (data := await response.read()):
-        pieces.append(data)
-        size += len(data)
-    return b"".join(pieces)
+
+    def hear(pieces: Sequence[bytes]) -> bool:
+        nonlocal size
+        read.extend(pieces)
+        size += sum(map(len, pieces))
+        return size >= most_bytes
+
+    await response.listen(hear)
+    return b"".join(read)
+
+
+async def _excerpt(response: Response) -> str:
+    return (await _read_all(response, MOST_ERROR_BYTES)).decode("utf-8", "replace").strip()[:200]
 
 
 def retry_after_seconds(headers: Mapping[str, str], unix_ns: int) -> float | None:

@@ -8,7 +8,7 @@ without one raises `UpstreamTruncated`.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -26,7 +26,8 @@ from headrace.events import (
 )
 from headrace.usage import reported
 from headrace.wire import json_text
-from headrace.wire.openai_chat import Choice, ChunkUsage, decode, decode_plain, decode_plain_list
+from headrace.wire.chunk_template import ChunkTemplate
+from headrace.wire.openai_chat import Choice, ChunkUsage, PlainChoice, decode, decode_plain
 from headrace.wire.sse import DataParser, EventTooLarge
 
 # Finish reasons beyond OpenAI's own four. `None`: the upstream says itself that it did not finish.
@@ -44,9 +45,11 @@ _ENDINGS: dict[str, Ending | None] = {
     "insufficient_system_resource": None,  # DeepSeek
 }
 
-_DELTA_KEYS = frozenset(
-    {"role", "content", "refusal", "tool_calls", "function_call", "reasoning_content", "reasoning"}
-)
+_DELTA_KEYS = frozenset({"role", "content", "refusal", "tool_calls", "function_call", "reasoning_content", "reasoning"})
+
+# How often a template is learned in one answer. Some upstreams write the second into each chunk, so that one lasts for a
+# second; others a new id, and it is never of use.
+LESSONS = 64
 
 _Kind: TypeAlias = Literal["text", "reasoning"]
 
@@ -67,6 +70,8 @@ class Hearing:
         # Whether the last piece was plain text, so that the next is likely to be: reasoning and tool calls
         # would otherwise pay for a decoding in vain each time.
         self._plain = True
+        self._template: ChunkTemplate | None = None
+        self._lessons = LESSONS
         self._asked_choices = choices
         self._choices = {0}
         self._endings: dict[int, Ending] = {}
@@ -83,90 +88,91 @@ class Hearing:
         """Whether every choice asked for has its finish reason; usage may still come."""
         return len(self._endings) >= self._asked_choices
 
-    def feed(self, data: bytes) -> Sequence[Event]:
-        """The events in `data`, which may end anywhere. Look at `failure` after it."""
+    def feed(self, pieces: Sequence[bytes]) -> Sequence[Event]:
+        """The events in `pieces`, which may be cut anywhere. Look at `failure` after it."""
+        events: list[Event] = []
+        place = 0
         try:
-            payloads = self._parser.feed(data)
+            while place < len(pieces) and self.failure is None:
+                if self._template is not None and self._parser.at_boundary:
+                    # The hot path: more of the text that came before, a piece an event.
+                    if texts := self._template.texts(pieces, place):
+                        choice = self._template.choice
+                        events += [TextDelta(text, choice) for text in texts if text]
+                        place += len(texts)
+                        continue
+                self._hear_events(self._parser.feed(pieces[place]), events)
+                place += 1
         except EventTooLarge as error:
             self.failure = UpstreamMalformed(f"{self._upstream}: {error}", upstream=self._upstream)
-            return ()
-        if not payloads:
-            return ()
-        if payloads[-1] == b"[DONE]":
-            self.done = True
-            payloads.pop()
-        if self._plain and not self._parser.types and (events := self._hear_plain(payloads)) is not None:
-            return events
-        return self._hear(payloads, self._parser.types)
+        return events
 
     def hear_whole(self, payload: bytes) -> Sequence[Event]:
         """The events of an answer that came in one piece, though a stream was asked for. Look at `failure` after it."""
-        return self._hear([payload], {})
+        events: list[Event] = []
+        self._hear(payload, events)
+        return events
 
-    def finish(self) -> Sequence[Event]:
-        """The last events, at the end of the bytes.
+    def finish(self) -> tuple[Sequence[Event], Ended]:
+        """The last events and the ending, at the end of the bytes.
 
         Raises:
             UpstreamTruncated: there was no finish reason.
         """
+        events: list[Event] = []
+        if not self.finished and self._parser.pending:
+            # An upstream that leaves out the last blank line has said its last chunk all the same, if it is a chunk.
+            self._hear_events(self._parser.feed(b"\n\n"), events)
         if not self._endings or not self._choices <= self._endings.keys():
             raise UpstreamTruncated(
                 f"{self._upstream} stopped without a finish reason: its answer may be half of what it meant to say",
                 upstream=self._upstream,
             )
-        events: list[Event] = [_delta(kind, "\ufffd", choice) for kind, choice in self._halves]
+        events += [_delta(kind, "\ufffd", choice) for kind, choice in self._halves]
         self._halves.clear()
         several = tuple(sorted(self._endings.items())) if len(self._endings) > 1 else ()
-        events.append(Ended(self._endings[min(self._endings)], choices=several))
-        return events
+        return events, Ended(self._endings[min(self._endings)], choices=several)
 
-    def _hear_plain(self, payloads: list[bytes]) -> list[Event] | None:
-        # The hot path: every payload is one piece of text and nothing else, or this is not for here.
-        events: list[Event] = []
-        try:
-            if len(payloads) == 1:
-                chunks = [decode_plain(payloads[0])]
-            else:
-                chunks = decode_plain_list(b"[%b]" % b",".join(payloads))
-                if len(chunks) != len(payloads):  # one payload held several values: not JSON by itself
-                    return None
-        except msgspec.DecodeError:
-            return None
-        for chunk in chunks:
-            choice = chunk.choices[0]
-            if text := choice.delta.content:
-                events.append(TextDelta(text, choice.index))
-            if choice.index:
-                self._choices.add(choice.index)
-        return events
-
-    def _hear(self, payloads: list[bytes], types: Mapping[int, str]) -> list[Event]:
-        events: list[Event] = []
+    def _hear_events(self, payloads: list[bytes], events: list[Event]) -> None:
+        types = self._parser.types
+        if payloads and payloads[-1] == b"[DONE]":
+            self.done = True
+            payloads.pop()
+        plain: tuple[bytes, PlainChoice] | None = None
         for place, payload in enumerate(payloads):
-            if not payload:
-                continue
             if types.get(place) == "error":
                 self.failure = refused(self._upstream, None, _json_or_text(payload), secret=self._secret)
-                return events
-            try:
-                chunk = decode(payload)
-            except ValueError as error:
-                self.failure = UpstreamMalformed(
-                    f"{self._upstream} sent what is not a chunk ({error})", upstream=self._upstream
-                )
-                return events
-            said = chunk.error if chunk.x_groq is None else chunk.error or chunk.x_groq.error
-            if said is not None:
-                self.failure = refused(self._upstream, None, said, secret=self._secret)
-                return events
-            for choice in chunk.choices or ():
-                self._hear_choice(choice, events)
-                if self.failure is not None:
-                    return events
-            usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
-            if usage is not None and (known := usage_known(usage, self._upstream)) is not None:
-                events.append(known)
-        return events
+            elif payload and self._plain and (choice := _plain_choice(payload)) is not None:
+                self._choices.add(choice.index)
+                if choice.delta.content:
+                    events.append(TextDelta(choice.delta.content, choice.index))
+                    plain = (payload, choice)
+            elif payload:
+                self._hear(payload, events)
+            if self.failure is not None:
+                return
+        if plain is not None and self._lessons:
+            self._lessons -= 1
+            payload, choice = plain
+            self._template = ChunkTemplate.learned(payload, choice.delta.content, choice.index)
+
+    def _hear(self, payload: bytes, events: list[Event]) -> None:
+        try:
+            chunk = decode(payload)
+        except ValueError as error:
+            self.failure = UpstreamMalformed(
+                f"{self._upstream} sent what is not a chunk ({error})", upstream=self._upstream
+            )
+            return
+        said = chunk.error if chunk.x_groq is None else chunk.error or chunk.x_groq.error
+        if said is not None:
+            self.failure = refused(self._upstream, None, said, secret=self._secret)
+            return
+        for choice in chunk.choices or ():
+            self._hear_choice(choice, events)
+        usage = chunk.usage or (chunk.x_groq.usage if chunk.x_groq is not None else None)
+        if usage is not None and (known := usage_known(usage, self._upstream)) is not None:
+            events.append(known)
 
     def _hear_choice(self, choice: Choice, events: list[Event]) -> None:
         index = choice.index
@@ -204,6 +210,7 @@ class Hearing:
             text = half + text
             if "\ud800" <= text[-1] <= "\udbff":
                 self._halves[key] = text[-1]
+                self._template = None
                 text = text[:-1]
             # Put pairs together that were escaped as two; what stays single is no character.
             text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
@@ -273,7 +280,12 @@ def usage_known(usage: ChunkUsage, upstream: str) -> UsageKnown | None:
 
 
 def refused(
-    upstream: str, status: int | None, error: Any, *, retry_after_seconds: float | None = None, secret: str | None = None
+    upstream: str,
+    status: int | None,
+    error: Any,
+    *,
+    retry_after_seconds: float | None = None,
+    secret: str | None = None,
 ) -> UpstreamRefused:
     """What an upstream gave as an error, in any of the shapes they use: text, an object, or an object in an object."""
     if isinstance(error, dict) and "error" in error:
@@ -297,6 +309,14 @@ def refused(
         upstream_code=None if code is None else without_secrets(str(code)[:100], secret),
         retry_after_seconds=retry_after_seconds,
     )
+
+
+def _plain_choice(payload: bytes) -> PlainChoice | None:
+    """The choice of a chunk that is one piece of text and nothing else; `None` for any other."""
+    try:
+        return decode_plain(payload).choices[0]
+    except msgspec.DecodeError:
+        return None
 
 
 def _json_or_text(payload: bytes) -> Any:
@@ -351,4 +371,3 @@ def _extras(choice: Choice, delta: dict[str, Any]) -> tuple[dict[str, msgspec.Ra
     if isinstance(delta.get("refusal"), str) and delta["refusal"]:
         others["refusal"] = delta["refusal"]
     return fields, {key: msgspec.Raw(json_text.encode(value)) for key, value in others.items()}
-

@@ -148,5 +148,3 @@ class Runs:
                     run.check_timers(now)
                 except Exception:
                     logger.exception("the timers of stream %s", run.stream.id)
-
-

@@ -1,21 +1,21 @@
 """One generation, from its first event to its last: the task that performs it, the only writer of its stream.
 
 A run works through the upstreams of its model, lets `headrace.runs.recovery` decide after each failure, and
-ends its stream exactly once, whatever happens. What runs here once per batch is the hot path: one loop, one
-append. The timers cost a token nothing: `check_timers` looks at every run four times a second.
+ends its stream exactly once, whatever happens. What runs here once per batch is `_write`: one append, in the turn of
+the event loop in which the bytes were read. The timers cost a token nothing: `check_timers` looks at every run four
+times a second.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import aclosing
+from collections.abc import Sequence
 
 import msgspec
 
 from headrace.clock import Clock
-from headrace.errors import HeadraceError, InternalError, Timer, UpstreamError, UpstreamTimeout, UpstreamTruncated
+from headrace.errors import HeadraceError, InternalError, Timer, UpstreamError, UpstreamTimeout
 from headrace.events import (
     CONTENT,
     FINISHED,
@@ -32,7 +32,7 @@ from headrace.events import (
 )
 from headrace.identifiers import chance
 from headrace.interfaces import Batch, Middleware, Stream
-from headrace.requests import GenerationRequest, Timeouts
+from headrace.requests import Timeouts
 from headrace.runs.recovery import Again, End, NextUpstream, decide
 from headrace.runs.upstreams import Candidate
 from headrace.timing import Marks, TokenKind, measured
@@ -58,6 +58,7 @@ class Run:
         "_begun",
         "_candidates",
         "_clock",
+        "_held",
         "_marks",
         "_middleware",
         "_prepared",
@@ -84,6 +85,8 @@ class Run:
         self._prepared = stream.request
         # The upstream asked now and the timers it is asked under.
         self._asking: tuple[str, Timeouts] | None = None
+        # Events of this attempt that wait for its first content.
+        self._held: list[Event] = []
         self._speaking = False
         """Whether content was shown: the commit boundary lies behind."""
         self._seen_length = 0
@@ -96,11 +99,7 @@ class Run:
         self._begun = True
         request = self.stream.request
         self.stream.append(
-            (
-                Started(
-                    self.stream.id, request.model, self._clock.unix_ns(), request.language, request.conversation_id
-                ),
-            )
+            (Started(self.stream.id, request.model, self._clock.unix_ns(), request.language, request.conversation_id),)
         )
         foreign: asyncio.CancelledError | None = None
         try:
@@ -218,10 +217,9 @@ class Run:
         self._marks = marks = Marks(self._clock.monotonic_ns())
         self._asking = (upstream.name, self._prepared.timeouts.over(upstream.timeouts))
         request = msgspec.structs.replace(self._prepared, model=candidate.model)
+        self._held = []
         try:
-            # A generator closed on every path: closing it is what closes the upstream's connection.
-            async with aclosing(upstream.provider.generate(request, marks)) as batches:
-                return await self._write(batches, marks, upstream.name)
+            ended = await upstream.provider.generate(request, marks, self._write)
         except asyncio.CancelledError:
             if not isinstance(self._stopped, UpstreamTimeout):
                 raise
@@ -231,37 +229,32 @@ class Run:
             raise timeout from None
         finally:
             self._asking = None
+        if self._held:
+            self.stream.append(self._held)
+        return ended
 
-    async def _write(self, batches: AsyncIterator[Batch], marks: Marks, upstream: str) -> Ended:
-        append = self.stream.append
-        held: list[Event] = []
-        async for batch in batches:
-            if not self._speaking:
-                batch = self._before_content(batch, held, marks)
-                if not batch:
-                    continue
-            last = batch[-1]
-            if type(last) is Ended:
-                if len(batch) > 1:
-                    append(batch[:-1])
-                return last
-            append(batch)
-        raise UpstreamTruncated(f"{upstream} stopped without an ending", upstream=upstream)
+    def _write(self, batch: Batch) -> None:
+        # The hot path: once something was said, a batch goes straight into the stream.
+        if not self._speaking:
+            batch = self._before_content(batch)
+            if not batch:
+                return
+        self.stream.append(batch)
 
-    def _before_content(self, batch: Batch, held: list[Event], marks: Marks) -> Batch:
+    def _before_content(self, batch: Batch) -> Batch:
         """What of a batch may be shown before the commit boundary; crosses it with the first content.
 
         Events that belong to an attempt rather than to the answer wait, so that a repeated attempt leaves no trace.
         """
         for event in batch:
             if isinstance(event, CONTENT):
-                marks.first_token_ns = self._quiet_since_ns = self._clock.monotonic_ns()
-                marks.first_token_kind = _KINDS[type(event)]
+                assert self._marks is not None
+                self._marks.first_token_ns = self._quiet_since_ns = self._clock.monotonic_ns()
+                self._marks.first_token_kind = _KINDS[type(event)]
                 self._speaking = True
+                held, self._held = self._held, []
                 return [*held, *batch]
-        if type(batch[-1]) is Ended:
-            return [*held, *batch]
-        held.extend(event for event in batch if isinstance(event, Passthrough | UsageKnown))
+        self._held.extend(event for event in batch if isinstance(event, Passthrough | UsageKnown))
         return [event for event in batch if not isinstance(event, Passthrough | UsageKnown)]
 
     def _ended_by(self, error: HeadraceError) -> Ended:

@@ -8,31 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from starlette.types import Receive, Scope, Send
+from starlette.types import Scope, Send
 
-from headrace.errors import HeadraceError, InternalError
+from headrace.errors import HeadraceError
 from headrace.events import FINISHED, Ended
 from headrace.interfaces import ReaderProtocol, Stream
 from headrace.requests import ReaderOptions
-from headrace.server.connection import OUTLET, Outlet
+from headrace.server.connection import outlet_of
 from headrace.server.delivery import Delivery, has_content, until
 from headrace.server.house import House
 from headrace.server.responses import Headers, error_headers, request_id, send_json
 
 NO_CACHE = (b"cache-control", b"no-cache, no-transform")
 NO_BUFFER = (b"x-accel-buffering", b"no")
-
-
-def outlet_of(scope: Scope) -> Outlet:
-    """The writing side of this response.
-
-    Raises:
-        InternalError: the application runs under another server than its own.
-    """
-    outlet = (scope.get("extensions") or {}).get(OUTLET)
-    if not isinstance(outlet, Outlet):
-        raise InternalError("headrace is served by its own connection class: start it with `headrace serve`")
-    return outlet
 
 
 async def send_error(

@@ -1,51 +1,62 @@
-"""The ASGI application: the guard, the routes, and what is not found, all answering in JSON."""
+"""The ASGI application: the routes behind the guard, and whatever is raised on the way as an answer in JSON.
+
+Starlette's router alone: its application class wraps each request in layers of which we need none.
+"""
 
 from __future__ import annotations
 
 import logging
 
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
-from starlette.responses import Response
-from starlette.types import ASGIApp
+from starlette.routing import Router
+from starlette.types import Receive, Scope, Send
 
 from headrace.errors import HeadraceError, InternalError, InvalidRequest, MethodNotAllowed, UnknownRoute
 from headrace.protocols.objects import error_body
+from headrace.server.connection import outlet_of
 from headrace.server.guard import Guard
 from headrace.server.house import House
+from headrace.server.responses import error_headers, send_json
 from headrace.server.routes import routes
 
 logger = logging.getLogger("headrace.server")
 
 
-def application(house: House) -> ASGIApp:
-    """The application that serves `house`."""
-    inner = Starlette(
-        routes=routes(house),
-        exception_handlers={HTTPException: _http_exception, Exception: _own_fault},
-    )
-    inner.router.redirect_slashes = False
-    return Guard(inner, house.settings.server, house.settings.keys)
+class Application:
+    """Serves one house."""
+
+    def __init__(self, house: House) -> None:
+        self._guard = Guard(house.settings.server, house.settings.keys)
+        self._router = Router(routes(house), redirect_slashes=False)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["app"] = self  # with it the router raises what it cannot find, instead of answering in plain text
+        try:
+            scope["headrace.owner"] = self._guard.admit(scope)
+            await self._router.app(scope, receive, send)
+            return
+        except HeadraceError as raised:
+            error = raised
+        except HTTPException as raised:
+            error = _ours(scope, raised)
+        except Exception:
+            logger.exception("%s %s: a fault of our own", scope["method"], scope["path"])
+            error = InternalError("headrace made a mistake with this request; its log says which")
+        outlet = outlet_of(scope)
+        if outlet.started:
+            outlet.abort()
+        else:
+            headers = error_headers(error)
+            await send_json(scope, send, error_body(error), status=error.http_status, headers=headers)
 
 
-async def _http_exception(request: Request, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
-    known: HeadraceError
+def _ours(scope: Scope, error: HTTPException) -> HeadraceError:
+    """What the router raised, in our own words."""
     match error.status_code:
         case 404:
-            known = UnknownRoute(f"nothing is served at {request.url.path[:200]!r}; the routes are in the documentation")
+            return UnknownRoute(f"nothing is served at {scope['path'][:200]!r}")
         case 405:
             allowed = (error.headers or {}).get("Allow", "another method")
-            known = MethodNotAllowed(f"{request.method} is not served here; use {allowed}")
+            return MethodNotAllowed(f"{scope['method']} is not served at {scope['path'][:200]!r}; use {allowed}")
         case _:
-            known = InvalidRequest(str(error.detail))
-    return Response(
-        error_body(known), status_code=known.http_status, headers=error.headers, media_type="application/json"
-    )
-
-
-async def _own_fault(request: Request, error: Exception) -> Response:
-    # Starlette's outermost layer raises the error again after this, and the server logs it with its traceback.
-    body = error_body(InternalError("headrace made a mistake with this request; its log says which"))
-    return Response(body, status_code=500, media_type="application/json")
+            return InvalidRequest(str(error.detail))

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
+from starlette.types import Scope
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from headrace.errors import HeadersTooLarge, HeadraceError, MalformedHTTP, RequestTimeout
+from headrace.errors import HeadersTooLarge, HeadraceError, InternalError, MalformedHTTP, RequestTimeout
 from headrace.protocols.objects import error_body
 from headrace.settings import ServerSettings
 
@@ -26,18 +27,25 @@ OUTLET = "headrace.outlet"
 """The name of the ASGI extension."""
 
 
-class Outlet:
-    """The writing side of one response, for use from callbacks.
+# From here on a write of three pieces is cheaper than copying them into one.
+WORTH_GATHERING_BYTES = 8192
 
-    The head of the response is sent through ASGI as ever, and so is its end; between them the body may be written
-    here. `paused` says that the reader is slow: what is written then only fills memory, so wait for `on_ready`.
+
+class Outlet:
+    """The writing side of one response: what its ASGI cycle writes to, and what callbacks write to.
+
+    The head of a response is held until something follows it, so that a short answer, or a head with its first tokens,
+    is one write. `paused` says that the reader is slow: what is written then only fills memory, so wait for `on_ready`.
     """
 
-    __slots__ = ("_cycle", "_transport", "gone", "on_gone", "on_ready", "paused")
+    __slots__ = ("_held", "_transport", "gone", "on_gone", "on_ready", "paused", "started")
 
-    def __init__(self, cycle: RequestResponseCycle, transport: asyncio.Transport) -> None:
-        self._cycle = cycle
+    def __init__(self, transport: asyncio.Transport) -> None:
+        # The ASGI cycle holds this object; it does not hold the cycle, so that neither waits for the collector.
         self._transport = transport
+        self._held = b""
+        self.started = False
+        """Whether there was a head."""
         self.paused = False
         self.gone = False
         """Whether the reader has left."""
@@ -46,21 +54,50 @@ class Outlet:
         self.on_gone: Callable[[], None] | None = None
         """Called once, when the reader has left."""
 
-    def write(self, data: bytes) -> None:
-        """Writes a piece of the body as one chunk. Does nothing once the reader is gone."""
-        if not self.gone:
+    def write_chunk(self, data: bytes) -> None:
+        """Writes a piece of the body, for a response whose head promised chunks. Does nothing once the reader is gone."""
+        if self.gone:
+            return
+        if self._held:
+            self.write(b"%x\r\n%b\r\n" % (len(data), data))
+        elif len(data) < WORTH_GATHERING_BYTES:
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        else:
+            self._transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
 
     def abort(self) -> None:
         """Closes the connection in the middle of the body, so that nobody takes it for whole."""
         if not self.gone:
-            # Not `abort`: what was written before still goes out.
-            self._transport.close()
+            # Not the transport's `abort`: what was written before still goes out.
+            self.close()
 
-    @property
-    def finished(self) -> bool:
-        """Whether the response was sent to its end."""
-        return bool(self._cycle.response_complete)
+    # -- what the cycle uses of a transport
+
+    def write(self, data: bytes) -> None:
+        """Writes bytes as they are; the first ones, which are the head, wait for the next."""
+        if not self.started:
+            self.started = True
+            self._held = data
+        elif self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held + data)
+        else:
+            self._transport.write(data)
+
+    def flush(self) -> None:
+        """Writes the head if it still waits."""
+        if self._held:
+            self._transport.write(self._held)
+            self._held = b""
+
+    def is_closing(self) -> bool:
+        """Whether the connection is closing."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Closes the connection once everything written has gone out."""
+        self.flush()
+        self._transport.close()
 
 
 class Connection(HttpToolsProtocol):
@@ -90,16 +127,13 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the reader."""
-        if self._awaiting_head:
-            if not self._head_bytes:
-                self._since = self.loop.time()
-            self._head_bytes += len(data)
-            if self._head_bytes > self.settings.header_limit_bytes and not self._ends_head(data):
-                self._refuse(
-                    HeadersTooLarge(f"the headers are larger than {self.settings.header_limit_bytes} bytes")
-                )
-                return
+        if self._awaiting_head and not self._head_bytes:
+            self._since = self.loop.time()
         super().data_received(data)
+        if self._awaiting_head and self.parser is not None:
+            self._head_bytes += len(data)
+            if self._head_bytes > self.settings.header_limit_bytes:
+                self._refuse(HeadersTooLarge(f"the headers are larger than {self.settings.header_limit_bytes} bytes"))
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The reader has left, or was closed."""
@@ -145,8 +179,8 @@ class Connection(HttpToolsProtocol):
             return
         self._asked = self._awaiting_body = True
         self._since = self.loop.time()
-        outlet = Outlet(cycle, self.transport)
-        self._outlets = [each for each in self._outlets if not each.finished]
+        outlet = Outlet(self.transport)
+        cycle.transport = cast("asyncio.Transport", outlet)
         self._outlets.append(outlet)
         # The scope is read when the request's task takes its first step, after this.
         self.scope["extensions"] = {OUTLET: outlet}  # type: ignore[dict-item]  # uvicorn types the ones it knows
@@ -155,6 +189,12 @@ class Connection(HttpToolsProtocol):
         """The body of a request is there."""
         self._awaiting_body = False
         super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """A response was sent to its end: the oldest, since pipelined requests are answered in turn."""
+        if self._outlets:
+            self._outlets.pop(0).flush()  # one without a body is a head alone, which still waits
+        super().on_response_complete()
 
     # -- limits
 
@@ -181,15 +221,11 @@ class Connection(HttpToolsProtocol):
             if now - self._since > settings.header_seconds:
                 self._refuse(RequestTimeout(f"the headers did not arrive within {settings.header_seconds:g} s"))
 
-    @staticmethod
-    def _ends_head(data: bytes) -> bool:
-        # A small head that came with a large body in one read.
-        return b"\r\n\r\n" in data
-
     def _refuse(self, error: HeadraceError) -> None:
         cycle = self.cycle if self._asked else None
         if cycle is None or cycle.response_complete or not cycle.response_started:
             body = error_body(error)
+            # A protocol error in a pipelined request: the answer before it is complete, or nothing was sent of it.
             self.transport.write(
                 b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
                 % (error.http_status, type(error).__name__.encode(), len(body), body)
@@ -198,6 +234,18 @@ class Connection(HttpToolsProtocol):
                 cycle.disconnected = True
                 cycle.message_event.set()
         self.transport.close()
+
+
+def outlet_of(scope: Scope) -> Outlet:
+    """The writing side of the response to this request.
+
+    Raises:
+        InternalError: the application runs under another server than its own.
+    """
+    outlet = (scope.get("extensions") or {}).get(OUTLET)
+    if not isinstance(outlet, Outlet):
+        raise InternalError("headrace is served by its own connection class: start it with `headrace serve`")
+    return outlet
 
 
 def connection_class(settings: ServerSettings) -> type[Connection]:

@@ -42,7 +42,7 @@ class Delivery:
         "_framing",
         "_heartbeat",
         "_offset",
-                "_outlet",
+        "_outlet",
         "_protocol",
         "_quiet_since",
         "_seen_offset",
@@ -78,6 +78,7 @@ class Delivery:
         self._outlet.on_gone = self._left
         self._stream.attach(self.wake)
         self.wake()
+        self._outlet.flush()  # the head, where there was nothing yet to go with it
 
     def stop(self) -> None:
         """Takes the reader off its stream."""
@@ -101,10 +102,10 @@ class Delivery:
                 self._offset += len(events)
                 if len(data) <= PIECE_BYTES:
                     if data:
-                        outlet.write(data)
+                        outlet.write_chunk(data)
                 else:
                     for start in range(0, len(data), PIECE_BYTES):
-                        outlet.write(data[start : start + PIECE_BYTES])
+                        outlet.write_chunk(data[start : start + PIECE_BYTES])
         except Exception:
             self._fail()
             return
@@ -120,7 +121,7 @@ class Delivery:
             self._quiet_since = now
         elif seconds and now - self._quiet_since >= seconds and self._heartbeat and not self._outlet.paused:
             self._quiet_since = now
-            self._outlet.write(self._heartbeat)
+            self._outlet.write_chunk(self._heartbeat)
 
     def _left(self) -> None:
         self._settle("gone")
@@ -131,7 +132,7 @@ class Delivery:
         failure = InternalError("headrace made a mistake while writing this answer; its log says which").failure()
         try:
             records = self._protocol.encoder(self.options).encode(0, (Ended("error", failure),))
-            self._outlet.write(self._framing.frame(records))
+            self._outlet.write_chunk(self._framing.frame(records))
         except Exception:
             logger.exception("telling the reader of stream %s failed too", self._stream.id)
         self._settle("failed")

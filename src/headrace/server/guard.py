@@ -11,13 +11,13 @@ import hmac
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import Scope
 
-from headrace.errors import Forbidden, HeadraceError, Unauthorized
-from headrace.protocols.objects import error_body
+from headrace.errors import Forbidden, Unauthorized
 from headrace.server.house import LOCAL_OWNER
-from headrace.server.responses import error_headers, request_headers, send_json
+from headrace.server.responses import request_headers
 from headrace.settings import KeySettings, ServerSettings
+from headrace.settings.exposure import is_loopback
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 OPEN_PATHS = frozenset({"/health", "/health/ready"})
@@ -25,44 +25,28 @@ OPEN_PATHS = frozenset({"/health", "/health/ready"})
 
 
 class Guard:
-    """Wraps the application.
+    """Admits requests, or not.
 
     Args:
-        application: what is guarded.
         settings: hosts, origins, and whether keys are asked for.
         keys: the keys that are known.
     """
 
-    def __init__(self, application: ASGIApp, settings: ServerSettings, keys: Sequence[KeySettings]) -> None:
-        self._application = application
+    def __init__(self, settings: ServerSettings, keys: Sequence[KeySettings]) -> None:
         self._keys = [(key.owner, key.hash) for key in keys] if settings.auth else None
         self._origins = frozenset(settings.allowed_origins)
         # Whoever listens on more than loopback asks for keys, which no foreign page has; there any name may lead here.
-        hosts = LOOPBACK_HOSTS | {settings.host} | set(settings.allowed_hosts)
-        open_to_all = "*" in settings.allowed_hosts or (
-            not settings.allowed_hosts and settings.host not in LOOPBACK_HOSTS and not settings.host.startswith("127.")
-        )
+        open_to_all = "*" in settings.allowed_hosts or (not settings.allowed_hosts and not is_loopback(settings.host))
+        hosts = LOOPBACK_HOSTS | {settings.host} | {host.lower() for host in settings.allowed_hosts}
         self._hosts = None if open_to_all else frozenset(hosts)
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self._application(scope, receive, send)
-            return
-        try:
-            scope["headrace.owner"] = self._admit(scope)
-        except HeadraceError as error:
-            challenge = [(b"www-authenticate", b"Bearer")] if isinstance(error, Unauthorized) else []
-            await send_json(
-                scope,
-                send,
-                error_body(error),
-                status=error.http_status,
-                headers=[*error_headers(error), *challenge],
-            )
-            return
-        await self._application(scope, receive, send)
+    def admit(self, scope: Scope) -> str:
+        """Whose request this is.
 
-    def _admit(self, scope: Scope) -> str:
+        Raises:
+            Forbidden: the host or the origin is not allowed.
+            Unauthorized: a key is asked for, and it is missing or unknown.
+        """
         headers = request_headers(scope)
         host = headers.get("host", "")
         if self._hosts is not None and _host_name(host) not in self._hosts:

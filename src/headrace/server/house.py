@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headrace.clock import Clock
+from headrace.identifiers import new_stream_id
 from headrace.interfaces import Middleware, Stream, StreamStore
 from headrace.middleware.conversation import Conversation
 from headrace.middleware.persona import Persona
-from headrace.identifiers import new_stream_id
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.runs import Runs
 from headrace.server.delivery import Delivery

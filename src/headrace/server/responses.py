@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import cast
 
 from starlette.types import Scope, Send
 
@@ -16,21 +17,21 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 def request_headers(scope: Scope) -> dict[str, str]:
-    """The headers of a request, lower-case names to values; of a repeated one the first."""
-    headers: dict[str, str] = {}
-    for name, value in scope["headers"]:
-        headers.setdefault(name.decode("latin-1"), value.decode("latin-1"))
-    return headers
+    """The headers of a request, lower-case names to values; of a repeated one the last."""
+    known = scope.get("headrace.headers")
+    if known is None:
+        known = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        scope["headrace.headers"] = known
+    return cast("dict[str, str]", known)
 
 
 def request_id(scope: Scope) -> bytes:
     """The id of this request: the one it came with, if that is fit to be repeated, else a new one."""
     if (known := scope.get("headrace.request_id")) is not None:
         return bytes(known)
-    identifier = new_request_id().encode()
-    for name, value in scope["headers"]:
-        if name == b"x-request-id" and 0 < len(value) <= 128 and value.isascii() and value.decode().isprintable():
-            identifier = value
+    given = request_headers(scope).get("x-request-id", "")
+    fit = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
+    identifier = (given if fit else new_request_id()).encode("ascii")
     scope["headrace.request_id"] = identifier
     return identifier
 
@@ -59,6 +60,8 @@ def error_headers(error: HeadraceError | Failure) -> list[tuple[bytes, bytes]]:
     if failure.retry_after_seconds is not None:
         headers.append((b"retry-after", b"%d" % max(1, round(failure.retry_after_seconds))))
         headers.append((b"retry-after-ms", b"%d" % round(failure.retry_after_seconds * 1000)))
+    if failure.http_status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
     if failure.http_status == 409 or (failure.http_status >= 500 and not failure.retryable):
         headers.append((b"x-should-retry", b"false"))
     return headers

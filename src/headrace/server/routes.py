@@ -186,9 +186,7 @@ async def stream_events(house: House, scope: Scope, receive: Receive, send: Send
     with_ids = headers.get("headrace-event-ids", "true" if "last-event-id" in headers else "").lower() in ("true", "1")
     options = ReaderOptions(event_ids=with_ids)
     offset = min(after + 1, stream.length)
-    await answer_live(
-        house, stream, PROTOCOLS[name], options, scope, send, offset=offset, early_headers=True
-    )
+    await answer_live(house, stream, PROTOCOLS[name], options, scope, send, offset=offset, early_headers=True)
 
 
 async def cancel_stream(house: House, scope: Scope, receive: Receive, send: Send) -> None:

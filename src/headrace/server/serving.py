@@ -7,16 +7,20 @@ The way down: not ready at once, no new runs, those in progress get `drain_secon
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
+import gc
 import logging
+import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
 
 import uvicorn
 
 from headrace.errors import SettingsError
-from headrace.server.application import application
+from headrace.server.application import Application
 from headrace.server.connection import Connection, connection_class
 from headrace.server.house import House
 from headrace.server.wiring import open_house
@@ -43,9 +47,8 @@ def serve(settings: Settings, environment: Mapping[str, str], on_ready: Callable
     """
     check_exposure(settings)
     listener = _listen(settings.server)
-    with listener:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(settings, environment, listener, on_ready))
+    with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_serve(settings, environment, listener, on_ready))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -63,14 +66,20 @@ async def _serve(
     on_ready: Callable[[str, int], None],
 ) -> int:
     async with open_house(settings, environment) as house:
+        # What lives from here to the end is not looked at again, and requests leave next to no cycles behind: the
+        # collector's usual pace (every 700 objects) cost 5 % of a busy server's time.
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(50_000, 20, 50)
         configuration = uvicorn.Config(
-            application(house),
+            Application(house),
             http=connection_class(settings.server),
             ws="none",
             lifespan="off",
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=False,  # nothing here asks who the client is
             timeout_keep_alive=max(1, round(settings.server.keep_alive_seconds)),
             timeout_graceful_shutdown=CLOSING_SECONDS,
             backlog=4096,
@@ -88,6 +97,19 @@ class _Server(uvicorn.Server):
         self._house = house
         self._on_ready = on_ready
         self._sweeper: asyncio.Task[None] | None = None
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """SIGINT and SIGTERM begin the way down. uvicorn's own would raise the signal again at its end: no exit code."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accepts connections, and says so."""

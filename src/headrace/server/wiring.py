@@ -90,7 +90,9 @@ def _models(settings: Settings, upstreams: Mapping[str, Upstream]) -> Models:
                 raise SettingsError(f"model {model.name!r}: no upstream {upstream!r}. There are: {known}")
             candidates.append(Candidate(upstreams[upstream], name))
         if not candidates:
-            raise SettingsError(f'model {model.name!r} has no upstreams: give it some, as ["groq/llama-3.1-8b-instant"]')
+            raise SettingsError(
+                f'model {model.name!r} has no upstreams: give it some, as ["groq/llama-3.1-8b-instant"]'
+            )
         named[model.name] = candidates
     named.setdefault(OFFLINE, [Candidate(upstreams[OFFLINE], OFFLINE)])
     return Models(upstreams, named)

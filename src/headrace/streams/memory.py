@@ -40,7 +40,12 @@ class MemoryStream:
     )
 
     def __init__(
-        self, stream_id: str, owner: str, request: GenerationRequest, clock: Clock, on_ended: Callable[[MemoryStream], None]
+        self,
+        stream_id: str,
+        owner: str,
+        request: GenerationRequest,
+        clock: Clock,
+        on_ended: Callable[[MemoryStream], None],
     ) -> None:
         self.id = stream_id
         self.owner = owner

@@ -92,7 +92,6 @@ class Chunk(msgspec.Struct):
 
 
 decode_plain = msgspec.json.Decoder(PlainChunk).decode
-decode_plain_list = msgspec.json.Decoder(list[PlainChunk]).decode
 _decode_chunk = msgspec.json.Decoder(Chunk).decode
 
 

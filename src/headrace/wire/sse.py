@@ -19,6 +19,7 @@ import msgspec
 from headrace.wire.bounds import EVENT_LIMIT_BYTES, EventTooLarge
 
 __all__ = [
+    "BETWEEN_DATA_FRAMES",
     "DataParser",
     "EventTooLarge",
     "SSEParser",
@@ -33,6 +34,8 @@ __all__ = [
 _LF: Final = 0x0A
 _CR: Final = 0x0D
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+BETWEEN_DATA_FRAMES: Final = b"\n\ndata: "
+"""What `data_frames` puts between two records: joined by it, they are framed as they would be one by one."""
 _RETRY_DIGITS: Final = 15
 """Longer waits than 30,000 years are not believed; int() itself refuses digits without end."""
 _NO_TYPES: Final[Mapping[int, str]] = MappingProxyType({})
@@ -49,17 +52,17 @@ class ServerSentEvent(msgspec.Struct, frozen=True):
 class _LineEnds:
     """CRLF and CR written as LF, over any cutting: a CR ends its line at once, the LF after it is dropped."""
 
-    __slots__ = ("after_cr",)
+    __slots__ = ("_after_cr",)
 
     def __init__(self) -> None:
-        self.after_cr = False
+        self._after_cr = False
 
     def feed(self, data: bytes) -> bytes:
-        if self.after_cr and data:
+        if self._after_cr and data:
             data = data.removeprefix(b"\n")
-            self.after_cr = False
+            self._after_cr = False
         if _CR in data:
-            self.after_cr = data.endswith(b"\r")
+            self._after_cr = data.endswith(b"\r")
             data = data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         return data
 
@@ -189,13 +192,19 @@ class DataParser:
         self._at_start = True
         self._held: list[bytes] = []
         self._held_bytes = 0
-        # Nothing held, no CR whose LF may follow, no byte order mark to expect: whole events may be split as they are.
+        # Nothing held and no byte order mark to expect: whole events may be split as they are. (A LF that belongs to
+        # the CR before it would be a blank line here, and mean nothing.)
         self._at_boundary = False
 
     @property
     def pending(self) -> bool:
         """Whether bytes are held that belong to no finished event (a comment's, too)."""
         return bool(self._held)
+
+    @property
+    def at_boundary(self) -> bool:
+        """Whether the next byte begins an event. Where it does, whole events may also be read by other means."""
+        return self._at_boundary
 
     def _whole_events(self, data: bytes) -> bytes:
         """Everything up to the last blank line, line ends as LF; the rest is held for the next read."""
@@ -232,7 +241,7 @@ class DataParser:
             self._held_bytes += len(data)
             if self._held_bytes > self._limit:
                 raise EventTooLarge(self._limit)
-        self._at_boundary = not (self._held or self._line_ends.after_cr or self._at_start)
+        self._at_boundary = not (self._held or self._at_start)
 
     def _line_by_line(self, whole: bytes) -> list[bytes]:
         """What the split gives, for events of any lines."""
@@ -303,7 +312,8 @@ def data_frames(records: Sequence[bytes], *, identifiers: Sequence[int | None] |
     if not records:
         return b""
     if identifiers is None:
-        return b"data: " + b"\n\ndata: ".join(records) + b"\n\n"
+        # One copy: the records of a burst are long.
+        return b"".join((b"data: ", BETWEEN_DATA_FRAMES.join(records), b"\n\n"))
     return b"".join(
         b"data: %b\n\n" % record if offset is None else b"id: %d\ndata: %b\n\n" % (offset, record)
         for record, offset in zip(records, identifiers, strict=True)
