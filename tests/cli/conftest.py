@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,14 +105,23 @@ def _chunk(body: dict[str, Any]) -> bytes:
     return b"data: " + json.dumps({"id": "c", "object": "chat.completion.chunk", **body}).encode() + b"\n\n"
 
 
-class Upstream:
-    """An upstream of OpenAI's language that sends its pieces one by one, an `Event` among them being waited for."""
+Piece = bytes | threading.Event | float | None
+"""What an upstream does next: send bytes, wait for an event, wait for seconds, or hang until the other side closes."""
 
-    def __init__(self, *pieces: bytes | threading.Event, status: int = 200, hang: bool = False) -> None:
-        self.pieces = pieces
-        self.status = status
-        self.hang = hang
-        """Whether it leaves the connection open after its pieces, until the other side closes it."""
+
+class Upstream:
+    """An upstream of OpenAI's language that sends the same pieces to everybody, or those of the model asked for."""
+
+    def __init__(
+        self,
+        *pieces: Piece,
+        status: int = 200,
+        hang: bool = False,
+        by_model: Mapping[str, Sequence[Piece]] | None = None,
+    ) -> None:
+        self._pieces: Sequence[Piece] = (*pieces, None) if hang else pieces
+        self._by_model = by_model or {}
+        self._status = status
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
         self.closed = threading.Event()
@@ -128,7 +138,10 @@ class Upstream:
 
     def stop(self) -> None:
         """Takes no more connections."""
+        # Closing alone does not wake a thread that waits in accept.
+        self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._thread.join(DEADLINE_SECONDS)
 
     def _serve(self) -> None:
         while True:
@@ -136,31 +149,33 @@ class Upstream:
                 connection, _ = self._listener.accept()
             except OSError:
                 return  # stopped
-            with connection:
-                connection.settimeout(DEADLINE_SECONDS)
-                self._answer(connection)
+            threading.Thread(target=self._answer, args=[connection], daemon=True).start()
 
     def _answer(self, connection: socket.socket) -> None:
-        with connection.makefile("rb") as incoming:
+        connection.settimeout(DEADLINE_SECONDS)
+        with connection, connection.makefile("rb") as incoming:
             if not incoming.readline():
                 return
             headers: dict[str, str] = {}
             while line := incoming.readline().strip():
                 name, _, value = line.decode("latin-1").partition(":")
                 headers[name.lower()] = value.strip()
+            request = json.loads(incoming.read(int(headers["content-length"])))
             self.headers.append(headers)
-            self.requests.append(json.loads(incoming.read(int(headers["content-length"]))))
-            kind = "text/event-stream" if self.status == 200 else "application/json"
-            head = f"HTTP/1.1 {self.status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n"
+            self.requests.append(request)
+            kind = "text/event-stream" if self._status == 200 else "application/json"
+            head = f"HTTP/1.1 {self._status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n"
             try:
                 connection.sendall(head.encode())
-                for piece in self.pieces:
+                for piece in self._by_model.get(request["model"], self._pieces):
                     if isinstance(piece, bytes):
                         connection.sendall(piece)
-                    else:
+                    elif isinstance(piece, threading.Event):
                         piece.wait(DEADLINE_SECONDS)
-                if self.hang and not incoming.read(1):
-                    self.closed.set()
+                    elif piece is not None:
+                        time.sleep(piece)  # the pace of a model, not of a test
+                    elif not incoming.read(1):
+                        self.closed.set()
             except OSError:
                 self.closed.set()
 
@@ -170,7 +185,7 @@ def upstreams() -> Iterator[Callable[..., Upstream]]:
     """Starts upstreams, and stops them."""
     started: list[Upstream] = []
 
-    def start(*pieces: bytes | threading.Event, status: int = 200, hang: bool = False) -> Upstream:
+    def start(*pieces: Piece, status: int = 200, hang: bool = False) -> Upstream:
         started.append(Upstream(*pieces, status=status, hang=hang))
         return started[-1]
 
