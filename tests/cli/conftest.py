@@ -167,7 +167,7 @@ class Upstream:
             head = f"HTTP/1.1 {self._status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n"
             try:
                 connection.sendall(head.encode())
-                for piece in self._by_model.get(request["model"], self._pieces):
+                for piece in self._by_model.get(request.get("model", ""), self._pieces):
                     if isinstance(piece, bytes):
                         connection.sendall(piece)
                     elif isinstance(piece, threading.Event):
