@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -115,6 +115,12 @@ def _decoded(name: str, raw: msgspec.Raw, kind: Any, words: str) -> Any:
         raise InvalidRequest(f'"{name}" must be {words}{detail}', parameter=name) from None
 
 
+class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True):
+    role: Annotated[str, msgspec.Meta(min_length=1)]
+    content: str
+
+
+_decode_plain_messages = msgspec.json.Decoder(list[_PlainMessage]).decode
 _decode_messages = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _decode_text = msgspec.json.Decoder(str).decode
 _decode_content = msgspec.json.Decoder(str | list[dict[str, Any]] | None).decode
@@ -129,6 +135,11 @@ def read_messages(fields: Fields, name: str = "messages") -> tuple[Message, ...]
     raw = fields.take_raw(name)
     if raw is None:
         return ()
+    try:
+        # Nearly every conversation is of this shape, and read in one step.
+        return tuple([Message(each.role, each.content) for each in _decode_plain_messages(raw)])
+    except msgspec.DecodeError:
+        pass  # another shape, or a mistake: what it is, is found out message by message
     try:
         listed = _decode_messages(raw)
     except msgspec.DecodeError:
@@ -182,14 +193,14 @@ def read_options(fields: Fields, headers: Mapping[str, str]) -> Options:
         InvalidRequest: one of them is not what it may be.
     """
     raw = fields.take_raw("headrace")
+    if raw is None and not _has_options(headers):
+        return _NO_OPTIONS
     body = _BodyOptions()
     if raw is not None:
         try:
             body = msgspec.json.decode(raw, type=_BodyOptions)
         except msgspec.DecodeError as error:
             raise InvalidRequest(f'"headrace": {error}', parameter="headrace") from None
-    if raw is None and not any(name.startswith("headrace-") for name in headers):
-        return _NO_OPTIONS
     disconnect: str | float | None = headers.get("headrace-on-disconnect", body.on_disconnect)
     timeouts = body.timeouts
     if (given := headers.get("headrace-timeouts")) is not None:
@@ -210,6 +221,13 @@ def read_options(fields: Fields, headers: Mapping[str, str]) -> Options:
 
 
 _NO_OPTIONS = Options()
+
+
+def _has_options(headers: Mapping[str, str]) -> bool:
+    for name in headers:  # a loop, since it runs for every request and mostly in vain
+        if name.startswith("headrace-"):
+            return True
+    return False
 
 
 def _disconnect(value: str | float | None) -> Disconnect | None:

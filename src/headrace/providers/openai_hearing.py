@@ -151,10 +151,13 @@ class Hearing:
                 self._hear(payload, events)
             if self.failure is not None:
                 return
-        if plain is not None and self._lessons:
-            self._lessons -= 1
+        if plain is None:
+            return
+        # A single delta teaches nothing that would be of use: the second one does.
+        if self._lessons < LESSONS and self._lessons:
             payload, choice = plain
             self._template = ChunkTemplate.learned(payload, choice.delta.content, choice.index)
+        self._lessons = max(0, self._lessons - 1)
 
     def _hear(self, payload: bytes, events: list[Event]) -> None:
         try:
@@ -313,6 +316,8 @@ def refused(
 
 def _plain_choice(payload: bytes) -> PlainChoice | None:
     """The choice of a chunk that is one piece of text and nothing else; `None` for any other."""
+    if b'"delta":{}' in payload or b'"choices":[]' in payload:
+        return None  # the last chunks, as most upstreams write them: known without the cost of a failed decoding
     try:
         return decode_plain(payload).choices[0]
     except msgspec.DecodeError:

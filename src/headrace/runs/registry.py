@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from headrace.clock import Clock
 from headrace.errors import Overloaded
 from headrace.events import Failure
-from headrace.identifiers import new_stream_id
+from headrace.identifiers import StreamIdentifiers
 from headrace.interfaces import Middleware, Observer, Stream, StreamStore
 from headrace.requests import GenerationRequest
 from headrace.runs.run import Run
@@ -41,6 +41,7 @@ class Runs:
         self.store = store
         self.models = models
         self.draining = False
+        self.identifiers = StreamIdentifiers()
         self._clock = clock
         self._observers = observers
         self._most = most
@@ -52,7 +53,8 @@ class Runs:
         return len(self._live)
 
     def open(self) -> None:
-        """Begins to look after the timers."""
+        """Begins to look after the timers. To be called on the event loop that the runs shall have."""
+        self._loop = asyncio.get_running_loop()
         self._sweeper = asyncio.create_task(self._sweep(), name="headrace timers")
 
     async def close(self) -> None:
@@ -87,11 +89,11 @@ class Runs:
                 retry_after_seconds=1,
             )
         candidates = self.models.candidates(request.model)
-        stream = self.store.create(stream_id or new_stream_id(), owner, request)
+        stream = self.store.create(stream_id or self.identifiers.new(), owner, request)
         run = Run(stream, candidates, middleware, self._clock)
         key = (owner, stream.id)
         self._live[key] = run
-        run.task = asyncio.create_task(self._perform(key, run))
+        run.task = self._loop.create_task(self._perform(key, run))
         return stream
 
     def cancel(self, stream: Stream) -> None:
@@ -108,7 +110,7 @@ class Runs:
         if policy is None or policy == "cancel":
             run.cancel(LEFT)
         elif policy != "continue":
-            asyncio.get_running_loop().call_later(policy, self._cancel_if_alone, run)
+            self._loop.call_later(policy, self._cancel_if_alone, run)
 
     async def drain(self, seconds: float) -> None:
         """Takes no new runs, lets those in progress finish for `seconds`, then ends them `incomplete`."""

@@ -8,30 +8,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from starlette.types import Scope, Send
+from starlette.types import Scope
 
 from headrace.errors import HeadraceError
 from headrace.events import FINISHED, Ended
 from headrace.interfaces import ReaderProtocol, Stream
 from headrace.requests import ReaderOptions
-from headrace.server.connection import outlet_of
+from headrace.server.connection import Headers, outlet_of
 from headrace.server.delivery import Delivery, has_content, until
 from headrace.server.house import House
-from headrace.server.responses import Headers, error_headers, request_id, send_json
+from headrace.server.responses import error_headers, request_id, send_json
 
 NO_CACHE = (b"cache-control", b"no-cache, no-transform")
 NO_BUFFER = (b"x-accel-buffering", b"no")
 
 
-async def send_error(
-    scope: Scope, send: Send, protocol: ReaderProtocol, error: HeadraceError | Ended, headers: Headers = ()
-) -> None:
+def send_error(scope: Scope, protocol: ReaderProtocol, error: HeadraceError | Ended, headers: Headers = ()) -> None:
     """Answers with an error in the protocol's own shape."""
     failure = error.failure if isinstance(error, Ended) else error.failure()
     assert failure is not None
-    await send_json(
-        scope, send, protocol.error(error), status=failure.http_status, headers=[*error_headers(failure), *headers]
-    )
+    send_json(scope, protocol.error(error), status=failure.http_status, headers=[*error_headers(failure), *headers])
 
 
 async def answer_live(
@@ -40,7 +36,6 @@ async def answer_live(
     protocol: ReaderProtocol,
     options: ReaderOptions,
     scope: Scope,
-    send: Send,
     *,
     offset: int = 0,
     early_headers: bool = False,
@@ -56,21 +51,10 @@ async def answer_live(
                 return
             ended = stream.ended
             if ended is not None and ended.ending not in FINISHED and not has_content_before(stream):
-                await send_error(scope, send, protocol, ended, [identity])
+                send_error(scope, protocol, ended, [identity])
                 return
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-type", protocol.framing.content_type.encode("ascii")),
-                    NO_CACHE,
-                    NO_BUFFER,
-                    identity,
-                    (b"x-request-id", request_id(scope)),
-                ],
-            }
-        )
+        content_type = (b"content-type", protocol.framing.content_type.encode("ascii"))
+        outlet.begin(200, [content_type, NO_CACHE, NO_BUFFER, identity, (b"x-request-id", request_id(scope))])
         delivery = Delivery(stream, offset, protocol, options, outlet)
         house.deliveries.add(delivery)
         try:
@@ -81,7 +65,7 @@ async def answer_live(
             delivery.stop()
         match outcome:
             case "finished":
-                await send({"type": "http.response.body", "body": b""})
+                outlet.end()
             case "failed":
                 outlet.abort()
             case "gone":
@@ -96,7 +80,6 @@ async def answer_whole(
     protocol: ReaderProtocol,
     options: ReaderOptions,
     scope: Scope,
-    send: Send,
 ) -> None:
     """Sends the answer in one piece when it is whole; an error where it did not become so."""
     outlet = outlet_of(scope)
@@ -108,9 +91,9 @@ async def answer_whole(
         assert ended is not None
         if ended.ending in FINISHED:
             body = protocol.whole(stream.read(0, stream.length), options)
-            await send_json(scope, send, body, headers=[identity])
+            send_json(scope, body, headers=[identity])
         else:
-            await send_error(scope, send, protocol, ended, [identity])
+            send_error(scope, protocol, ended, [identity])
     finally:
         house.runs.reader_left(stream)
 

@@ -30,6 +30,7 @@ class Application:
         self._router = Router(routes(house), redirect_slashes=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request; the answer goes through its outlet rather than `send`."""
         scope["app"] = self  # with it the router raises what it cannot find, instead of answering in plain text
         try:
             scope["headrace.owner"] = self._guard.admit(scope)
@@ -46,8 +47,7 @@ class Application:
         if outlet.started:
             outlet.abort()
         else:
-            headers = error_headers(error)
-            await send_json(scope, send, error_body(error), status=error.http_status, headers=headers)
+            send_json(scope, error_body(error), status=error.http_status, headers=error_headers(error))
 
 
 def _ours(scope: Scope, error: HTTPException) -> HeadraceError:

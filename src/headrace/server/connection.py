@@ -2,8 +2,8 @@
 
 What stock uvicorn leaves open: the size of headers, deadlines for headers and bodies, readers that stop taking
 bytes, and malformed requests answered as JSON. And for each request an `Outlet` in the ASGI scope
-(`scope["extensions"]["headrace.outlet"]`): what a streaming response is written to from a stream's own wake-up, so
-that a token costs neither a task nor a turn of the event loop.
+(`scope["extensions"]["headrace.outlet"]`): what its answer is written to, also from a stream's own wake-up, so that a
+token costs neither a task nor a turn of the event loop. Requests are routed and read as plain ASGI.
 
 This file alone knows uvicorn's inside; its version is pinned to one minor series for that reason.
 """
@@ -11,12 +11,12 @@ This file alone knows uvicorn's inside; its version is pinned to one minor serie
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Iterable
+from typing import Any, Literal, TypeAlias
 
 from starlette.types import Scope
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from headrace.errors import HeadersTooLarge, HeadraceError, InternalError, MalformedHTTP, RequestTimeout
@@ -26,26 +26,45 @@ from headrace.settings import ServerSettings
 OUTLET = "headrace.outlet"
 """The name of the ASGI extension."""
 
-
 # From here on a write of three pieces is cheaper than copying them into one.
 WORTH_GATHERING_BYTES = 8192
 
+Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
+Phase: TypeAlias = Literal["new", "head", "body", "answer", "idle"]
+
 
 class Outlet:
-    """The writing side of one response: what its ASGI cycle writes to, and what callbacks write to.
+    """The writing side of one response: whole with `respond`, or with `begin`, `write` and `end`.
 
-    The head of a response is held until something follows it, so that a short answer, or a head with its first tokens,
-    is one write. `paused` says that the reader is slow: what is written then only fills memory, so wait for `on_ready`.
+    Every method may be called from a callback, and does nothing once the reader is gone. `paused` says that the reader
+    is slow: what is written then only fills memory, so wait for `on_ready`.
     """
 
-    __slots__ = ("_held", "_transport", "gone", "on_gone", "on_ready", "paused", "started")
+    __slots__ = (
+        "_chunked",
+        "_connection",
+        "_cycle",
+        "_held",
+        "_transport",
+        "gone",
+        "loop",
+        "on_gone",
+        "on_ready",
+        "paused",
+        "started",
+    )
 
-    def __init__(self, transport: asyncio.Transport) -> None:
-        # The ASGI cycle holds this object; it does not hold the cycle, so that neither waits for the collector.
-        self._transport = transport
+    def __init__(self, connection: Connection, cycle: RequestResponseCycle) -> None:
+        self._connection = connection
+        # Taken away at the end, so that the two do not wait for the garbage collector.
+        self._cycle: RequestResponseCycle | None = cycle
+        self._transport = connection.transport
+        self._chunked = cycle.scope["http_version"] != "1.0"
         self._held = b""
+        self.loop = connection.loop
+        """The event loop of the connection: asking for the running one is a call of the system in Python 3.11."""
         self.started = False
-        """Whether there was a head."""
+        """Whether the response has begun."""
         self.paused = False
         self.gone = False
         """Whether the reader has left."""
@@ -54,54 +73,84 @@ class Outlet:
         self.on_gone: Callable[[], None] | None = None
         """Called once, when the reader has left."""
 
-    def write_chunk(self, data: bytes) -> None:
-        """Writes a piece of the body, for a response whose head promised chunks. Does nothing once the reader is gone."""
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Sends the whole response in one write."""
+        cycle = self._cycle
+        if cycle is None or self.gone:
+            return
+        if status != 204:
+            headers = [*headers, (b"content-length", b"%d" % len(body))]
+        head = self._head(cycle, status, headers)
+        self._transport.write(head if cycle.scope["method"] == "HEAD" else head + body)
+        self._finish(cycle)
+
+    def begin(self, status: int, headers: Headers) -> None:
+        """Begins a response of unknown length. Its head waits for the first piece of the body, or for `flush`."""
+        cycle = self._cycle
+        if cycle is None or self.gone:
+            return
+        if self._chunked:
+            headers = [*headers, (b"transfer-encoding", b"chunked")]
+        self._held = self._head(cycle, status, headers)
+
+    def write(self, data: bytes) -> None:
+        """Writes a piece of the body; not empty."""
         if self.gone:
             return
-        if self._held:
-            self.write(b"%x\r\n%b\r\n" % (len(data), data))
+        if self._held or not self._chunked:
+            held, self._held = self._held, b""
+            self._transport.write(b"%b%x\r\n%b\r\n" % (held, len(data), data) if self._chunked else held + data)
         elif len(data) < WORTH_GATHERING_BYTES:
             self._transport.write(b"%x\r\n%b\r\n" % (len(data), data))
         else:
             self._transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
 
-    def abort(self) -> None:
-        """Closes the connection in the middle of the body, so that nobody takes it for whole."""
-        if not self.gone:
-            # Not the transport's `abort`: what was written before still goes out.
-            self.close()
-
-    # -- what the cycle uses of a transport
-
-    def write(self, data: bytes) -> None:
-        """Writes bytes as they are; the first ones, which are the head, wait for the next."""
-        if not self.started:
-            self.started = True
-            self._held = data
-        elif self._held:
-            held, self._held = self._held, b""
-            self._transport.write(held + data)
-        else:
-            self._transport.write(data)
-
     def flush(self) -> None:
         """Writes the head if it still waits."""
-        if self._held:
+        if self._held and not self.gone:
             self._transport.write(self._held)
             self._held = b""
 
-    def is_closing(self) -> bool:
-        """Whether the connection is closing."""
-        return self._transport.is_closing()
+    def end(self) -> None:
+        """Ends the response that `begin` began."""
+        cycle = self._cycle
+        if cycle is None or self.gone:
+            return
+        self._transport.write(self._held + b"0\r\n\r\n" if self._chunked else self._held)
+        if not self._chunked:
+            self._transport.close()
+        self._finish(cycle)
 
-    def close(self) -> None:
-        """Closes the connection once everything written has gone out."""
-        self.flush()
-        self._transport.close()
+    def abort(self) -> None:
+        """Closes the connection in the middle of the body, so that nobody takes it for whole."""
+        cycle = self._cycle
+        if cycle is not None:
+            # Not the transport's `abort`: what was written before still goes out.
+            self.flush()
+            self._transport.close()
+            cycle.response_complete = True
+            self._cycle = None
+
+    def _head(self, cycle: RequestResponseCycle, status: int, headers: Headers) -> bytes:
+        cycle.response_started = self.started = True
+        cycle.waiting_for_100_continue = False
+        lines = [STATUS_LINE[status]]
+        for name, value in (*self._connection.server_state.default_headers, *headers):
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(b"\r\n" if cycle.keep_alive and self._chunked else b"connection: close\r\n\r\n")
+        return b"".join(lines)
+
+    def _finish(self, cycle: RequestResponseCycle) -> None:
+        self._cycle = None
+        cycle.response_complete = True
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self._transport.close()
+        self._connection.on_response_complete()
 
 
 class Connection(HttpToolsProtocol):
-    """One connection. `settings` and `loop_time` come with the class that `connection_class` makes."""
+    """One connection. `settings` come with the class that `connection_class` makes."""
 
     settings: ServerSettings
 
@@ -113,13 +162,13 @@ class Connection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        # Those not answered to the end, in the order of their requests: pipelined ones are answered in turn.
         self._outlets: list[Outlet] = []
-        # What is being waited for since when: the head of a request, its body, or nothing that has a deadline.
-        self._awaiting_head = True
-        self._awaiting_body = False
+        # What is waited for since when; `check_deadlines` says how long.
+        self._phase: Phase = "new"
         self._since = self.loop.time()
-        self._asked = False
         self._head_bytes = 0
+        self._refusal: HeadraceError | None = None
         self._stalled_bytes = 0
         self._stalled_since: float | None = None
 
@@ -127,13 +176,11 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the reader."""
-        if self._awaiting_head and not self._head_bytes:
-            self._since = self.loop.time()
         super().data_received(data)
-        if self._awaiting_head and self.parser is not None:
+        if self._phase == "head":
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.header_limit_bytes:
-                self._refuse(HeadersTooLarge(f"the headers are larger than {self.settings.header_limit_bytes} bytes"))
+                self._refuse(self._too_large())
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The reader has left, or was closed."""
@@ -166,47 +213,59 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         super().on_message_begin()
-        self._awaiting_head = True
+        self._enter("head")
+        self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
         """The head of a request is there."""
-        self._awaiting_head = False
-        self._head_bytes = 0
+        if sum(len(name) + len(value) + 4 for name, value in self.headers) > self.settings.header_limit_bytes:
+            self._refusal = self._too_large()
+            raise ValueError("too large")  # ends the parsing; uvicorn then asks for `send_400_response`
         before = self.cycle
         super().on_headers_complete()
-        cycle = self.cycle
-        if cycle is before:  # an upgrade to WebSocket
+        if self.cycle is before:  # an upgrade to WebSocket
             return
-        self._asked = self._awaiting_body = True
-        self._since = self.loop.time()
-        outlet = Outlet(self.transport)
-        cycle.transport = cast("asyncio.Transport", outlet)
+        self._enter("body")
+        outlet = Outlet(self, self.cycle)
         self._outlets.append(outlet)
         # The scope is read when the request's task takes its first step, after this.
         self.scope["extensions"] = {OUTLET: outlet}  # type: ignore[dict-item]  # uvicorn types the ones it knows
 
     def on_message_complete(self) -> None:
         """The body of a request is there."""
-        self._awaiting_body = False
+        self._enter("answer")
         super().on_message_complete()
 
+    # -- called by outlets
+
     def on_response_complete(self) -> None:
-        """A response was sent to its end: the oldest, since pipelined requests are answered in turn."""
+        """A response was sent to its end: the next pipelined request is served, or the connection is idle."""
+        # In place of uvicorn's own, which sets a timer for each response; idle connections are swept here.
+        self.server_state.total_requests += 1
         if self._outlets:
-            self._outlets.pop(0).flush()  # one without a body is a head alone, which still waits
-        super().on_response_complete()
+            self._outlets.pop(0)
+        if self.transport.is_closing():
+            return
+        if self._phase == "answer":
+            self._enter("idle")
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._start_asgi_task(cycle, app)
 
     # -- limits
 
     def send_400_response(self, msg: str) -> None:
-        """Answers what is not HTTP. In the middle of an answer there is no room for another: the connection closes."""
-        self._refuse(MalformedHTTP("this is not an HTTP/1.1 request; check what is being sent to this port"))
+        """Answers what is not HTTP."""
+        refusal, self._refusal = self._refusal, None
+        self._refuse(refusal or MalformedHTTP("this is not an HTTP/1.1 request; check what is being sent to this port"))
 
     def check_deadlines(self, now: float) -> None:
         """Closes the connection if something it waits for is overdue. Called for every connection once a second."""
         settings = self.settings
         if self.transport.is_closing():
             return
+        waited = now - self._since
         if self._stalled_since is not None:
             waiting = self.transport.get_write_buffer_size()
             if waiting < self._stalled_bytes:
@@ -214,25 +273,32 @@ class Connection(HttpToolsProtocol):
             elif now - self._stalled_since > settings.write_stall_seconds:
                 self.transport.abort()
             self._stalled_bytes = waiting
-        elif self._awaiting_body:
-            if now - self._since > settings.body_seconds:
+            return
+        match self._phase:
+            case "body" if waited > settings.body_seconds:
                 self._refuse(RequestTimeout(f"the body did not arrive within {settings.body_seconds:g} s"))
-        elif self._awaiting_head and (self._head_bytes or not self._asked):
-            if now - self._since > settings.header_seconds:
+            case "head" | "new" if waited > settings.header_seconds:
                 self._refuse(RequestTimeout(f"the headers did not arrive within {settings.header_seconds:g} s"))
+            case "idle" if waited > settings.keep_alive_seconds:
+                self.transport.close()
+            case _:
+                pass
+
+    def _enter(self, phase: Phase) -> None:
+        self._phase = phase
+        self._since = self.loop.time()
+
+    def _too_large(self) -> HeadraceError:
+        return HeadersTooLarge(f"the headers are larger than {self.settings.header_limit_bytes} bytes")
 
     def _refuse(self, error: HeadraceError) -> None:
-        cycle = self.cycle if self._asked else None
-        if cycle is None or cycle.response_complete or not cycle.response_started:
+        """Answers with an error and closes. In the middle of an answer there is no room for another: it only closes."""
+        if not self.transport.is_closing() and not any(outlet.started for outlet in self._outlets):
             body = error_body(error)
-            # A protocol error in a pipelined request: the answer before it is complete, or nothing was sent of it.
             self.transport.write(
-                b"HTTP/1.1 %d %s\r\ncontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
-                % (error.http_status, type(error).__name__.encode(), len(body), body)
+                b"%bcontent-type: application/json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n%b"
+                % (STATUS_LINE[error.http_status], len(body), body)
             )
-            if cycle is not None and not cycle.response_complete:
-                cycle.disconnected = True
-                cycle.message_event.set()
         self.transport.close()
 
 

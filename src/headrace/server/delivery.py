@@ -55,7 +55,7 @@ class Delivery:
     def __init__(
         self, stream: Stream, offset: int, protocol: ReaderProtocol, options: ReaderOptions, outlet: Outlet
     ) -> None:
-        self.outcome: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self.outcome: asyncio.Future[Outcome] = outlet.loop.create_future()
         self._stream = stream
         self._offset = offset
         self._protocol = protocol
@@ -66,7 +66,7 @@ class Delivery:
         self._with_ids = options.event_ids
         self._heartbeat = self._framing.heartbeat_with_ids if self._with_ids else self._framing.heartbeat
         self._seen_offset = offset
-        self._quiet_since = asyncio.get_running_loop().time()
+        self._quiet_since = outlet.loop.time()
 
     def start(self) -> None:
         """Begins to deliver. `outcome` is set when there is no more to do."""
@@ -102,10 +102,10 @@ class Delivery:
                 self._offset += len(events)
                 if len(data) <= PIECE_BYTES:
                     if data:
-                        outlet.write_chunk(data)
+                        outlet.write(data)
                 else:
                     for start in range(0, len(data), PIECE_BYTES):
-                        outlet.write_chunk(data[start : start + PIECE_BYTES])
+                        outlet.write(data[start : start + PIECE_BYTES])
         except Exception:
             self._fail()
             return
@@ -121,7 +121,7 @@ class Delivery:
             self._quiet_since = now
         elif seconds and now - self._quiet_since >= seconds and self._heartbeat and not self._outlet.paused:
             self._quiet_since = now
-            self._outlet.write_chunk(self._heartbeat)
+            self._outlet.write(self._heartbeat)
 
     def _left(self) -> None:
         self._settle("gone")
@@ -132,7 +132,7 @@ class Delivery:
         failure = InternalError("headrace made a mistake while writing this answer; its log says which").failure()
         try:
             records = self._protocol.encoder(self.options).encode(0, (Ended("error", failure),))
-            self._outlet.write_chunk(self._framing.frame(records))
+            self._outlet.write(self._framing.frame(records))
         except Exception:
             logger.exception("telling the reader of stream %s failed too", self._stream.id)
         self._settle("failed")
@@ -152,7 +152,7 @@ async def until(
 
     `gone`: the reader left before. `late`: so many seconds passed before.
     """
-    loop = asyncio.get_running_loop()
+    loop = outlet.loop
     waited: asyncio.Future[Waited] = loop.create_future()
 
     def settle(outcome: Waited) -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headrace.clock import Clock
-from headrace.identifiers import new_stream_id
 from headrace.interfaces import Middleware, Stream, StreamStore
 from headrace.middleware.conversation import Conversation
 from headrace.middleware.persona import Persona
@@ -60,7 +59,7 @@ class House:
             request,
             model=request.model or assistant.model or self.runs.models.default,
             language=request.language or assistant.language,
-            conversation_id=request.conversation_id or new_stream_id(),
+            conversation_id=request.conversation_id or self.runs.identifiers.new(),
         )
         middleware = (Conversation(self.store, assistant.history_turns), Persona(assistant.instructions))
         return await self.start(request, owner, stream_id=stream_id, middleware=middleware)

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import cast
 
-from starlette.types import Scope, Send
+from starlette.types import Scope
 
 from headrace.errors import HeadraceError
 from headrace.events import Failure
 from headrace.identifiers import new_request_id
-
-JSON = b"application/json"
-
-Headers = Iterable[tuple[bytes, bytes]]
+from headrace.server.connection import Headers, outlet_of
 
 
 def request_headers(scope: Scope) -> dict[str, str]:
@@ -36,21 +32,10 @@ def request_id(scope: Scope) -> bytes:
     return identifier
 
 
-async def send_json(scope: Scope, send: Send, body: bytes, *, status: int = 200, headers: Headers = ()) -> None:
-    """Sends a JSON body with its status."""
-    await send(
-        {
-            "type": "http.response.start",
-            "status": status,
-            "headers": [
-                (b"content-type", JSON),
-                (b"content-length", b"%d" % len(body)),
-                (b"x-request-id", request_id(scope)),
-                *headers,
-            ],
-        }
-    )
-    await send({"type": "http.response.body", "body": body})
+def send_json(scope: Scope, body: bytes, *, status: int = 200, headers: Headers = ()) -> None:
+    """Answers with a JSON body."""
+    identity = (b"x-request-id", request_id(scope))
+    outlet_of(scope).respond(status, [(b"content-type", b"application/json"), identity, *headers], body)
 
 
 def error_headers(error: HeadraceError | Failure) -> list[tuple[bytes, bytes]]:

@@ -23,6 +23,7 @@ from headrace.protocols.objects import error_object, timing_object, usage_object
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.server.answering import answer_live, answer_whole, send_error, wishes_to_return
 from headrace.server.bodies import read_body, require_json
+from headrace.server.connection import outlet_of
 from headrace.server.house import House
 from headrace.server.responses import request_headers, send_json
 from headrace.wire import json_text
@@ -30,7 +31,7 @@ from headrace.wire import json_text
 GRACE_SECONDS = 10.0
 """How long a run waits for a reader that showed a wish to return (design, section 3)."""
 
-Handler = Callable[[House, Scope, Receive, Send], Awaitable[None]]
+Handler = Callable[[House, Scope, Receive], Awaitable[None]]
 Starter = Callable[[GenerationRequest, ReaderOptions, str | None], Awaitable[tuple[Stream, ReaderOptions]]]
 
 
@@ -43,10 +44,11 @@ class Door:
         self._protocol = protocol
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serves one request; the answer goes through its outlet rather than `send`."""
         try:
-            await self._handler(self._house, scope, receive, send)
+            await self._handler(self._house, scope, receive)
         except HeadraceError as error:
-            await send_error(scope, send, self._protocol, error)
+            send_error(scope, self._protocol, error)
 
 
 def routes(house: House) -> list[Route]:
@@ -73,9 +75,7 @@ def owner_of(scope: Scope) -> str:
     return str(scope["headrace.owner"])
 
 
-async def _generate(
-    house: House, protocol: ReaderProtocol, start: Starter, scope: Scope, receive: Receive, send: Send
-) -> None:
+async def _generate(house: House, protocol: ReaderProtocol, start: Starter, scope: Scope, receive: Receive) -> None:
     headers = request_headers(scope)
     require_json(headers.get("content-type"))
     body = await read_body(scope, receive, house.settings.server.body_limit_bytes)
@@ -91,12 +91,12 @@ async def _generate(
     stream, options = await start(request, options, stream_id)
     if request.stream:
         early = headers.get("headrace-early-headers", "").lower() in ("true", "1")
-        await answer_live(house, stream, protocol, options, scope, send, early_headers=early)
+        await answer_live(house, stream, protocol, options, scope, early_headers=early)
     else:
-        await answer_whole(house, stream, protocol, options, scope, send)
+        await answer_whole(house, stream, protocol, options, scope)
 
 
-async def chat_completions(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+async def chat_completions(house: House, scope: Scope, receive: Receive) -> None:
     """`POST /v1/chat/completions` (row I1)."""
 
     async def start(
@@ -104,10 +104,10 @@ async def chat_completions(house: House, scope: Scope, receive: Receive, send: S
     ) -> tuple[Stream, ReaderOptions]:
         return await house.start(request, owner_of(scope), stream_id=stream_id), options
 
-    await _generate(house, PROTOCOLS["openai_chat"], start, scope, receive, send)
+    await _generate(house, PROTOCOLS["openai_chat"], start, scope, receive)
 
 
-async def chat_assistant(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+async def chat_assistant(house: House, scope: Scope, receive: Receive) -> None:
     """`POST /chat/{assistant}` (row D1)."""
     name = scope["path_params"]["assistant"]
     assistant = house.settings.assistants.get(name)
@@ -127,10 +127,10 @@ async def chat_assistant(house: House, scope: Scope, receive: Receive, send: Sen
             chunk_size=settings.chunk_size,
         )
 
-    await _generate(house, PROTOCOLS["typed_events"], start, scope, receive, send)
+    await _generate(house, PROTOCOLS["typed_events"], start, scope, receive)
 
 
-async def models(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+async def models(house: House, scope: Scope, receive: Receive) -> None:
     """`GET /v1/models`: one object that both OpenAI's and Anthropic's clients accept."""
     listed = [_model_object(house, name) for name in house.model_names()]
     body = {
@@ -140,14 +140,14 @@ async def models(house: House, scope: Scope, receive: Receive, send: Send) -> No
         "first_id": listed[0]["id"] if listed else None,
         "last_id": listed[-1]["id"] if listed else None,
     }
-    await send_json(scope, send, json_text.encode(body))
+    send_json(scope, json_text.encode(body))
 
 
-async def model(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+async def model(house: House, scope: Scope, receive: Receive) -> None:
     """`GET /v1/models/{id}`; the id may hold slashes."""
     name = scope["path_params"]["name"]
     house.runs.models.candidates(name)
-    await send_json(scope, send, json_text.encode(_model_object(house, name)))
+    send_json(scope, json_text.encode(_model_object(house, name)))
 
 
 def _model_object(house: House, name: str) -> dict[str, object]:
@@ -163,13 +163,13 @@ def _model_object(house: House, name: str) -> dict[str, object]:
     }
 
 
-async def show_stream(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+async def show_stream(house: House, scope: Scope, receive: Receive) -> None:
     """`GET /v1/streams/{id}`: what is known of a stream."""
     stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
-    await send_json(scope, send, json_text.encode(stream_object(stream)))
+    send_json(scope, json_text.encode(stream_object(stream)))
 
 
-async def stream_events(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+async def stream_events(house: House, scope: Scope, receive: Receive) -> None:
     """`GET /v1/streams/{id}/events?after=&protocol=`: one more reader, from any offset, in any protocol."""
     stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
     headers = request_headers(scope)
@@ -180,23 +180,22 @@ async def stream_events(house: House, scope: Scope, receive: Receive, send: Send
     after = _offset(headers.get("last-event-id") or query.get("after"))
     if stream.ended is not None and after >= stream.length - 1 and "last-event-id" in headers:
         # An EventSource that has read it to the end comes back until it is told not to.
-        await send({"type": "http.response.start", "status": 204, "headers": []})
-        await send({"type": "http.response.body", "body": b""})
+        outlet_of(scope).respond(204, [], b"")
         return
     with_ids = headers.get("headrace-event-ids", "true" if "last-event-id" in headers else "").lower() in ("true", "1")
     options = ReaderOptions(event_ids=with_ids)
     offset = min(after + 1, stream.length)
-    await answer_live(house, stream, PROTOCOLS[name], options, scope, send, offset=offset, early_headers=True)
+    await answer_live(house, stream, PROTOCOLS[name], options, scope, offset=offset, early_headers=True)
 
 
-async def cancel_stream(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+async def cancel_stream(house: House, scope: Scope, receive: Receive) -> None:
     """`POST /v1/streams/{id}/cancel`: stops it for everybody. Twice is the same as once."""
     stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
     house.cancel(stream)
-    await send_json(scope, send, json_text.encode({"id": stream.id, "state": _state(stream), "cancelled": True}))
+    send_json(scope, json_text.encode({"id": stream.id, "state": _state(stream), "cancelled": True}))
 
 
-async def health(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+async def health(house: House, scope: Scope, receive: Receive) -> None:
     """`GET /health`: that this is headrace, and how it and its upstreams are. No upstream is called for it."""
     upstreams = [
         {"name": upstream.name, "state": upstream.state, "detail": upstream.detail}
@@ -210,13 +209,13 @@ async def health(house: House, scope: Scope, receive: Receive, send: Send) -> No
         "readers": len(house.deliveries),
         "upstreams": upstreams,
     }
-    await send_json(scope, send, json_text.encode(body))
+    send_json(scope, json_text.encode(body))
 
 
-async def ready(house: House, scope: Scope, receive: Receive, send: Send) -> None:
+async def ready(house: House, scope: Scope, receive: Receive) -> None:
     """`GET /health/ready`: 200 while new requests are taken, 503 while the server drains."""
     body = json_text.encode({"ready": not house.runs.draining})
-    await send_json(scope, send, body, status=503 if house.runs.draining else 200)
+    send_json(scope, body, status=503 if house.runs.draining else 200)
 
 
 def stream_object(stream: Stream) -> dict[str, object]:

@@ -46,7 +46,7 @@ def serve(settings: Settings, environment: Mapping[str, str], on_ready: Callable
         SettingsError: the settings cannot be served: a taken port, an open address without keys, an unknown upstream.
     """
     check_exposure(settings)
-    listener = _listen(settings.server)
+    listener = listen(settings.server)
     with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_serve(settings, environment, listener, on_ready))
 
@@ -71,29 +71,38 @@ async def _serve(
         gc.collect()
         gc.freeze()
         gc.set_threshold(50_000, 20, 50)
-        configuration = uvicorn.Config(
-            Application(house),
-            http=connection_class(settings.server),
-            ws="none",
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            server_header=False,
-            proxy_headers=False,  # nothing here asks who the client is
-            timeout_keep_alive=max(1, round(settings.server.keep_alive_seconds)),
-            timeout_graceful_shutdown=CLOSING_SECONDS,
-            backlog=4096,
-        )
-        server = _Server(configuration, house, on_ready)
-        await server.serve(sockets=[listener])
+        await Server(house, on_ready).serve(sockets=[listener])
     return 0
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it is ready, sweeps, and drains before it closes."""
+class Server(uvicorn.Server):
+    """uvicorn's server for one house: tells when it is ready, sweeps, and drains before it closes.
 
-    def __init__(self, configuration: uvicorn.Config, house: House, on_ready: Callable[[str, int], None]) -> None:
-        super().__init__(configuration)
+    Serves until a signal arrives or `should_exit` is set; `force_exit`, which a second SIGINT sets, cuts the way down
+    short.
+
+    Args:
+        house: what is served; whoever opened it closes it.
+        on_ready: called with the URL and the port once connections are accepted.
+    """
+
+    def __init__(self, house: House, on_ready: Callable[[str, int], None]) -> None:
+        settings = house.settings.server
+        super().__init__(
+            uvicorn.Config(
+                Application(house),
+                http=connection_class(settings),
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,  # nothing here asks who the client is
+                timeout_keep_alive=max(1, round(settings.keep_alive_seconds)),
+                timeout_graceful_shutdown=CLOSING_SECONDS,
+                backlog=4096,
+            )
+        )
         self._house = house
         self._on_ready = on_ready
         self._sweeper: asyncio.Task[None] | None = None
@@ -144,7 +153,7 @@ class _Server(uvicorn.Server):
                 logger.exception("the sweep over connections failed; it goes on")
 
 
-def _listen(settings: ServerSettings) -> socket.socket:
+def listen(settings: ServerSettings) -> socket.socket:
     """A listening socket.
 
     Raises:
