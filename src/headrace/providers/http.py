@@ -35,6 +35,10 @@ IDLE_SECONDS = 50.0
 MOST_IDLE = 1024
 # A response that is read slower than it arrives stops being taken from the socket beyond this many bytes.
 MOST_UNREAD_BYTES = 1 << 20
+# The headers that somebody looks at. The others are not kept: there may be ten thousand streams.
+READ_HEADERS = frozenset(
+    {"content-type", "content-encoding", "content-length", "transfer-encoding", "retry-after", "retry-after-ms"}
+)
 MOST_HEADER_BYTES = 64 << 10
 # How long the end of a body may take whose content has been read. Many servers send the last chunk by itself.
 RELEASE_SECONDS = 1.0
@@ -53,7 +57,7 @@ class Response(Protocol):
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """Lower-case names; values of a repeated name are joined by a comma."""
+        """Those of `READ_HEADERS`, lower-case names; values of a repeated name are joined by a comma."""
         ...
 
     async def listen(self, hear: Hear) -> None:
@@ -452,6 +456,8 @@ class Connection(asyncio.Protocol):
         if self._headers_complete:
             return  # a trailer
         key, text = name.decode("latin-1").lower(), value.decode("latin-1")
+        if key not in READ_HEADERS:
+            return
         self.headers[key] = f"{self.headers[key]}, {text}" if key in self.headers else text
 
     def on_headers_complete(self) -> None:

@@ -73,6 +73,7 @@ class OpenAIProvider:
         self._require_key()
         body = asking_body(request, max_tokens_field=self._max_tokens_field, asks_usage=self._asks_usage)
         response = await self._transport.send("POST", "/chat/completions", body, marks)
+        del body  # a stream may last
         try:
             if response.status != 200:
                 raise await self._refusal(response)

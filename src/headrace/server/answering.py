@@ -17,7 +17,7 @@ from headrace.requests import ReaderOptions
 from headrace.server.connection import Headers, outlet_of
 from headrace.server.delivery import Delivery, has_content, until
 from headrace.server.house import House
-from headrace.server.responses import error_headers, request_id, send_json
+from headrace.server.responses import error_headers, send_json
 
 NO_CACHE = (b"cache-control", b"no-cache, no-transform")
 NO_BUFFER = (b"x-accel-buffering", b"no")
@@ -54,7 +54,7 @@ async def answer_live(
                 send_error(scope, protocol, ended, [identity])
                 return
         content_type = (b"content-type", protocol.framing.content_type.encode("ascii"))
-        outlet.begin(200, [content_type, NO_CACHE, NO_BUFFER, identity, (b"x-request-id", request_id(scope))])
+        outlet.begin(200, [content_type, NO_CACHE, NO_BUFFER, identity, (b"x-request-id", outlet.request_id)])
         delivery = Delivery(stream, offset, protocol, options, outlet)
         house.deliveries.add(delivery)
         try:

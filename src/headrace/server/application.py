@@ -16,7 +16,7 @@ from headrace.protocols.objects import error_body
 from headrace.server.connection import outlet_of
 from headrace.server.guard import Guard
 from headrace.server.house import House
-from headrace.server.responses import error_headers, send_json
+from headrace.server.responses import error_headers, request_headers, request_id, send_json
 from headrace.server.routes import routes
 
 logger = logging.getLogger("headrace.server")
@@ -32,8 +32,13 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request; the answer goes through its outlet rather than `send`."""
         scope["app"] = self  # with it the router raises what it cannot find, instead of answering in plain text
+        outlet = outlet_of(scope)
         try:
-            scope["headrace.owner"] = self._guard.admit(scope)
+            # For reading the request; a handler takes it away, since a stream may last.
+            scope["headrace.headers"] = headers = request_headers(scope)
+            outlet.request_id = request_id(headers)
+            outlet.owner = self._guard.admit(scope, headers)
+            del headers
             await self._router.app(scope, receive, send)
             return
         except HeadraceError as raised:
@@ -43,7 +48,6 @@ class Application:
         except Exception:
             logger.exception("%s %s: a fault of our own", scope["method"], scope["path"])
             error = InternalError("headrace made a mistake with this request; its log says which")
-        outlet = outlet_of(scope)
         if outlet.started:
             outlet.abort()
         else:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from starlette.types import Receive, Scope
 
 from headrace.errors import BodyTooLarge, RequestTimeout, UnsupportedContentType
-from headrace.server.responses import request_headers
 
 # How much of a body that is too large is still taken and thrown away, so that the reader gets to read the answer
 # instead of a reset.
@@ -19,9 +18,9 @@ async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
         BodyTooLarge: it is larger than `limit_bytes`.
         RequestTimeout: the reader left before it was whole.
     """
-    declared = request_headers(scope).get("content-length")
-    if declared is not None and declared.isdigit() and int(declared) > limit_bytes * DISCARD_FACTOR:
-        raise _too_large(limit_bytes)
+    for name, declared in scope["headers"]:
+        if name == b"content-length" and declared.isdigit() and int(declared) > limit_bytes * DISCARD_FACTOR:
+            raise _too_large(limit_bytes)
     pieces: list[bytes] = []
     size = 0
     while True:

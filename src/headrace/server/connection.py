@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, cast
 
 from starlette.types import Scope
 from uvicorn.config import Config
@@ -50,7 +50,9 @@ class Outlet:
         "loop",
         "on_gone",
         "on_ready",
+        "owner",
         "paused",
+        "request_id",
         "started",
     )
 
@@ -63,6 +65,10 @@ class Outlet:
         self._held = b""
         self.loop = connection.loop
         """The event loop of the connection: asking for the running one is a call of the system in Python 3.11."""
+        self.owner = ""
+        """Whose request this is, once that is known."""
+        self.request_id = b""
+        """The id of the request, for headers and logs."""
         self.started = False
         """Whether the response has begun."""
         self.paused = False
@@ -92,6 +98,7 @@ class Outlet:
         if self._chunked:
             headers = [*headers, (b"transfer-encoding", b"chunked")]
         self._held = self._head(cycle, status, headers)
+        cycle.message_event = _DEAF  # a stream may last: what it does not need is let go
 
     def write(self, data: bytes) -> None:
         """Writes a piece of the body; not empty."""
@@ -149,6 +156,45 @@ class Outlet:
         self._connection.on_response_complete()
 
 
+class _Flow:
+    """What uvicorn's `FlowControl` does, without the event for writers that wait: here nobody does, see `Outlet`."""
+
+    __slots__ = ("_transport", "read_paused", "write_paused")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.read_paused = False
+        self.write_paused = False
+
+    def pause_reading(self) -> None:
+        if not self.read_paused:
+            self.read_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self.read_paused:
+            self.read_paused = False
+            self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+
+
+class _Deaf:
+    """Stands in for the event that a request's reader waits for, once nobody will read it again: it holds a deque."""
+
+    __slots__ = ()
+
+    def set(self) -> None:
+        """Nobody waits."""
+
+
+_DEAF = cast("asyncio.Event", _Deaf())
+
+
 class Connection(HttpToolsProtocol):
     """One connection. `settings` come with the class that `connection_class` makes."""
 
@@ -173,6 +219,11 @@ class Connection(HttpToolsProtocol):
         self._stalled_since: float | None = None
 
     # -- asyncio.Protocol
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """A reader has connected."""
+        super().connection_made(transport)
+        self.flow = _Flow(transport)  # type: ignore[assignment]  # the same methods but `drain`, which is not used
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the reader."""

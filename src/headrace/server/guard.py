@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
 from headrace.errors import Forbidden, Unauthorized
 from headrace.server.house import LOCAL_OWNER
-from headrace.server.responses import request_headers
 from headrace.settings import KeySettings, ServerSettings
 from headrace.settings.exposure import is_loopback
 
@@ -40,14 +39,13 @@ class Guard:
         hosts = LOOPBACK_HOSTS | {settings.host} | {host.lower() for host in settings.allowed_hosts}
         self._hosts = None if open_to_all else frozenset(hosts)
 
-    def admit(self, scope: Scope) -> str:
+    def admit(self, scope: Scope, headers: Mapping[str, str]) -> str:
         """Whose request this is.
 
         Raises:
             Forbidden: the host or the origin is not allowed.
             Unauthorized: a key is asked for, and it is missing or unknown.
         """
-        headers = request_headers(scope)
         host = headers.get("host", "")
         if self._hosts is not None and _host_name(host) not in self._hosts:
             raise Forbidden(
@@ -65,7 +63,7 @@ class Guard:
     def _known_origin(self, origin: str, host: str) -> bool:
         return origin in self._origins or urlsplit(origin).netloc.lower() == host.lower()
 
-    def _owner_of_key(self, headers: dict[str, str]) -> str:
+    def _owner_of_key(self, headers: Mapping[str, str]) -> str:
         scheme, _, key = headers.get("authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
             key = headers.get("x-api-key", "")

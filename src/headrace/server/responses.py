@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Mapping
 
 from starlette.types import Scope
 
@@ -14,28 +14,21 @@ from headrace.server.connection import Headers, outlet_of
 
 def request_headers(scope: Scope) -> dict[str, str]:
     """The headers of a request, lower-case names to values; of a repeated one the last."""
-    known = scope.get("headrace.headers")
-    if known is None:
-        known = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        scope["headrace.headers"] = known
-    return cast("dict[str, str]", known)
+    return {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
 
 
-def request_id(scope: Scope) -> bytes:
-    """The id of this request: the one it came with, if that is fit to be repeated, else a new one."""
-    if (known := scope.get("headrace.request_id")) is not None:
-        return bytes(known)
-    given = request_headers(scope).get("x-request-id", "")
+def request_id(headers: Mapping[str, str]) -> bytes:
+    """The id of a request: the one it came with, if that is fit to be repeated, else a new one."""
+    given = headers.get("x-request-id", "")
     fit = 0 < len(given) <= 128 and given.isascii() and given.isprintable()
-    identifier = (given if fit else new_request_id()).encode("ascii")
-    scope["headrace.request_id"] = identifier
-    return identifier
+    return (given if fit else new_request_id()).encode("ascii")
 
 
 def send_json(scope: Scope, body: bytes, *, status: int = 200, headers: Headers = ()) -> None:
     """Answers with a JSON body."""
-    identity = (b"x-request-id", request_id(scope))
-    outlet_of(scope).respond(status, [(b"content-type", b"application/json"), identity, *headers], body)
+    outlet = outlet_of(scope)
+    identity = (b"x-request-id", outlet.request_id)
+    outlet.respond(status, [(b"content-type", b"application/json"), identity, *headers], body)
 
 
 def error_headers(error: HeadraceError | Failure) -> list[tuple[bytes, bytes]]:

@@ -6,6 +6,7 @@ A route reads its request, starts or finds a stream, and leaves the rest to `hea
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from typing import cast
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -25,7 +26,7 @@ from headrace.server.answering import answer_live, answer_whole, send_error, wis
 from headrace.server.bodies import read_body, require_json
 from headrace.server.connection import outlet_of
 from headrace.server.house import House
-from headrace.server.responses import request_headers, send_json
+from headrace.server.responses import send_json
 from headrace.wire import json_text
 
 GRACE_SECONDS = 10.0
@@ -72,11 +73,16 @@ def routes(house: House) -> list[Route]:
 
 def owner_of(scope: Scope) -> str:
     """Whose request this is, as `headrace.server.guard` found out."""
-    return str(scope["headrace.owner"])
+    return outlet_of(scope).owner
+
+
+def headers_of(scope: Scope) -> dict[str, str]:
+    """The request's headers, taken out of the scope: a stream may last, and needs them no more."""
+    return cast("dict[str, str]", scope.pop("headrace.headers"))
 
 
 async def _generate(house: House, protocol: ReaderProtocol, start: Starter, scope: Scope, receive: Receive) -> None:
-    headers = request_headers(scope)
+    headers = headers_of(scope)
     require_json(headers.get("content-type"))
     body = await read_body(scope, receive, house.settings.server.body_limit_bytes)
     request, options = protocol.read(body, headers)
@@ -88,9 +94,10 @@ async def _generate(house: House, protocol: ReaderProtocol, start: Starter, scop
         )
     if request.on_disconnect is None and request.stream and wishes_to_return(headers):
         request = msgspec.structs.replace(request, on_disconnect=GRACE_SECONDS)
+    early = headers.get("headrace-early-headers", "").lower() in ("true", "1")
     stream, options = await start(request, options, stream_id)
+    del body, headers  # a stream may last: what it does not need is let go
     if request.stream:
-        early = headers.get("headrace-early-headers", "").lower() in ("true", "1")
         await answer_live(house, stream, protocol, options, scope, early_headers=early)
     else:
         await answer_whole(house, stream, protocol, options, scope)
@@ -172,7 +179,7 @@ async def show_stream(house: House, scope: Scope, receive: Receive) -> None:
 async def stream_events(house: House, scope: Scope, receive: Receive) -> None:
     """`GET /v1/streams/{id}/events?after=&protocol=`: one more reader, from any offset, in any protocol."""
     stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
-    headers = request_headers(scope)
+    headers = headers_of(scope)
     query = _query(scope)
     name = query.get("protocol", "typed_events")
     if name not in PROTOCOLS:
