@@ -176,8 +176,11 @@ class MemoryStore:
 
     def delete(self, stream_id: str, owner: str) -> None:
         """Forgets a stream. Its readers read it to its end."""
-        self.open(stream_id, owner)
+        stream = self.open(stream_id, owner)
         del self._streams[owner, stream_id]
+        if stream.ended is not None:
+            self._ended.remove(stream)
+            self._ended_events -= stream.length
 
     def sweep(self) -> None:
         """Forgets the streams that ended longer ago than the retention."""
@@ -186,6 +189,8 @@ class MemoryStore:
             self._forget_oldest()
 
     def _keep(self, stream: MemoryStream) -> None:
+        if self._streams.get((stream.owner, stream.id)) is not stream:
+            return  # deleted while it was going on
         self._ended.append(stream)
         self._ended_events += stream.length
         while self._ended_events > self._most_events and len(self._ended) > 1:
@@ -194,6 +199,4 @@ class MemoryStore:
     def _forget_oldest(self) -> None:
         stream = self._ended.popleft()
         self._ended_events -= stream.length
-        key = (stream.owner, stream.id)
-        if self._streams.get(key) is stream:
-            del self._streams[key]
+        del self._streams[stream.owner, stream.id]
