@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TextIO
 
 from headrace.clock import utc_timestamp
 from headrace.settings import LoggingSettings
@@ -15,14 +15,33 @@ from headrace.wire import json_text
 def set_up(settings: LoggingSettings, *, at_terminal: bool) -> None:
     """Sends headrace's and uvicorn's records to stderr in the form of the settings."""
     as_json = settings.format == "json" or (settings.format == "auto" and not at_terminal)
-    handler = logging.StreamHandler(sys.stderr)
+    handler = Lines()
     handler.setFormatter(JSONLines() if as_json else TextLines())
+    # What no line of ours shows need not be found out for each record.
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
     level = settings.level.upper()
     root = logging.getLogger()
     root.handlers = [handler]
     # Other people's libraries speak up only when something is wrong, whatever our own level.
     root.setLevel(max(logging.WARNING, logging.getLevelNamesMapping()[level]))
     logging.getLogger("headrace").setLevel(level)
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes records to stderr, each at once, but for those that say that more follow: these go out with the last."""
+
+    def __init__(self) -> None:
+        # stderr itself writes every line by itself.
+        super().__init__(open(sys.stderr.fileno(), "w", buffering=1 << 16, encoding="utf-8", closefd=False))  # noqa: SIM115
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Writes one record."""
+        try:
+            self.stream.write(self.format(record) + self.terminator)
+            if not getattr(record, "more_follow", False):
+                self.flush()
+        except Exception:
+            self.handleError(record)
 
 
 class JSONLines(logging.Formatter):

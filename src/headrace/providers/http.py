@@ -42,6 +42,8 @@ READ_HEADERS = frozenset(
 MOST_HEADER_BYTES = 64 << 10
 # How long the end of a body may take whose content has been read. Many servers send the last chunk by itself.
 RELEASE_SECONDS = 1.0
+# The most that compressed bytes become before what they became is heard.
+MOST_INFLATED_BYTES = 1 << 20
 
 Hear: TypeAlias = Callable[[Sequence[bytes]], bool]
 """Takes the pieces of a body that one read from the network held; gives whether it has heard enough."""
@@ -116,7 +118,12 @@ class HTTPTransport:
     """
 
     def __init__(self, upstream: str, base_url: str, headers: Mapping[str, str], clock: Clock) -> None:
-        parts = urlsplit(base_url)
+        try:
+            parts = urlsplit(base_url)
+            port = parts.port
+            self._path = parts.path.rstrip("/").encode("ascii")
+        except ValueError as error:
+            raise SettingsError(f"base_url of upstream {upstream!r} is {base_url!r}, which is none: {error}") from error
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise SettingsError(
                 f"base_url of upstream {upstream!r} is {base_url!r}: it must start with http:// or https://"
@@ -125,17 +132,19 @@ class HTTPTransport:
         self._clock = clock
         self._host = parts.hostname
         self._tls = parts.scheme == "https"
-        self._port = parts.port or (443 if self._tls else 80)
-        self._path = parts.path.rstrip("/")
+        self._port = port or (443 if self._tls else 80)
         self._ssl: ssl.SSLContext | None = None
+        self._open: set[Connection] = set()
+        # Longest idle first.
         self._idle: list[Connection] = []
+        self._closed = False
         self._head = _common_head(upstream, parts.netloc.rpartition("@")[2], headers)
 
     async def send(self, method: str, path: str, body: bytes, marks: Marks) -> Response:
         """Sends a request; once more on a new connection if a kept one turns out to be dead and gave no byte."""
         request = b"%s %s HTTP/1.1\r\n%bContent-Length: %d\r\n\r\n%b" % (
             method.encode("ascii"),
-            (self._path + path).encode("ascii"),
+            self._path + path.encode("ascii"),
             self._head,
             len(body),
             body,
@@ -150,9 +159,12 @@ class HTTPTransport:
         return await self._exchange(await self._connect(), request, marks)
 
     async def close(self) -> None:
-        """Closes the connections that are kept."""
-        while self._idle:
-            self._idle.pop().abort()
+        """Closes the connections that are kept; those in use are closed after their response."""
+        self._closed = True
+        self._idle.clear()
+        for connection in self._open:
+            if connection.resting:
+                connection.abort()
 
     async def _exchange(self, connection: Connection, request: bytes, marks: Marks) -> Response:
         marks.connected_ns = self._clock.monotonic_ns()
@@ -170,7 +182,7 @@ class HTTPTransport:
             return _Inflated(connection, self._upstream)
         connection.abort()
         raise UpstreamMalformed(
-            f"{self._upstream} answered with content encoding {encoding!r}, though none was asked for",
+            f"{self._upstream} answered with content encoding {encoding[:40]!r}, though none was asked for",
             upstream=self._upstream,
         )
 
@@ -184,13 +196,18 @@ class HTTPTransport:
         return None
 
     def _keep(self, connection: Connection) -> None:
-        if len(self._idle) >= MOST_IDLE:
+        if self._closed or len(self._idle) >= MOST_IDLE:
             connection.abort()
             return
-        connection.idle_since_ns = self._clock.monotonic_ns()
+        now = self._clock.monotonic_ns()
+        # What a busy hour left behind goes here, one for one: the newest is always taken first, so the oldest stay.
+        if self._idle and self._idle[0].idle_since_ns < now - int(IDLE_SECONDS * 1e9):
+            self._idle.pop(0).abort()
+        connection.idle_since_ns = now
         self._idle.append(connection)
 
     def _forget(self, connection: Connection) -> None:
+        self._open.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
 
@@ -198,6 +215,7 @@ class HTTPTransport:
         if self._tls and self._ssl is None:
             self._ssl = ssl.create_default_context()
         loop = asyncio.get_running_loop()
+        where = f"{self._upstream} at {self._host}:{self._port}"
         try:
             _, connection = await loop.create_connection(
                 lambda: Connection(loop, self._upstream, self._clock, self._keep, self._forget),
@@ -206,12 +224,23 @@ class HTTPTransport:
                 ssl=self._ssl,
                 server_hostname=self._host if self._tls else None,
             )
-        except OSError as error:  # ssl.SSLError is one of these, and so is a name that is not found
-            reason = error.strerror or str(error) or type(error).__name__
+        except ssl.SSLCertVerificationError as error:
             raise UpstreamUnreachable(
-                f"no connection to {self._upstream} at {self._host}:{self._port} ({reason}). Is it running?",
+                f"the certificate of {where} does not hold ({error.verify_message}). If its authority is your own, name"
+                " the file with that authority's certificate in SSL_CERT_FILE",
                 upstream=self._upstream,
             ) from error
+        except ssl.SSLError as error:
+            raise UpstreamUnreachable(
+                f"no TLS with {where} ({error.reason}). Does it speak plain http://?", upstream=self._upstream
+            ) from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
+            reason = error.strerror if isinstance(error, OSError) else None
+            raise UpstreamUnreachable(
+                f"no connection to {where} ({reason or str(error) or type(error).__name__}). Is it running?",
+                upstream=self._upstream,
+            ) from error
+        self._open.add(connection)
         return connection
 
 
@@ -294,9 +323,10 @@ class Connection(asyncio.Protocol):
 
     def begin(self, request: bytes, marks: Marks) -> None:
         """Writes a request; the response to it is the next to arrive."""
+        self.spoke = False
         if self.lost or self._transport is None:
             raise UpstreamReset(f"{self._upstream} closed the connection", upstream=self._upstream)
-        self._complete = self._headers_complete = self._until_eof = self._will_close = self.spoke = False
+        self._complete = self._headers_complete = self._until_eof = self._will_close = False
         self._header_bytes = 0
         self._marks = marks
         self._transport.write(request)
@@ -343,6 +373,7 @@ class Connection(asyncio.Protocol):
 
     def release(self) -> None:
         """Lets the end of the body arrive by itself; see `on_message_complete`."""
+        self._body.clear()
         if not self._complete and not self.lost and self._error is None:
             self._released = self._loop.call_later(RELEASE_SECONDS, self.abort)
 
@@ -350,6 +381,11 @@ class Connection(asyncio.Protocol):
         """Back to the pool if the response was read whole and the upstream keeps the connection, else closed."""
         if self._released is None:
             self._settle()
+
+    @property
+    def resting(self) -> bool:
+        """Whether nobody listens to it: it is kept, or about to be."""
+        return self._complete or self._released is not None
 
     def _settle(self) -> None:
         if self._complete and not self._will_close and not self._body and not self.lost and self._error is None:
@@ -440,6 +476,7 @@ class Connection(asyncio.Protocol):
     def _fail(self, failure: UpstreamError, cause: BaseException | None = None) -> None:
         failure.__cause__ = cause
         self._error = failure
+        self._hand_over()  # what was in order before it
         self.abort()
         self._wake()
 
@@ -449,6 +486,8 @@ class Connection(asyncio.Protocol):
         if self._complete:
             # Bytes that belong to no request of ours: whoever sends them cannot be trusted with the next one.
             raise ValueError("a response that nobody asked for")
+        if self._marks is not None and self._marks.first_byte_ns is None:
+            self._marks.first_byte_ns = self._clock.monotonic_ns()
         self._informational = False
         self.headers = {}
 
@@ -466,10 +505,9 @@ class Connection(asyncio.Protocol):
             self._informational = True
             return
         self._headers_complete = True
-        chunked = "chunked" in self.headers.get("transfer-encoding", "").lower()
+        # RFC 9112, 6.3: a body ends where its last chunk or its length says, else where the connection ends.
+        chunked = self.headers.get("transfer-encoding", "").lower().endswith("chunked")
         self._until_eof = not chunked and "content-length" not in self.headers and self.status not in (204, 304)
-        if self._marks is not None:
-            self._marks.first_byte_ns = self._clock.monotonic_ns()
 
     def on_message_complete(self) -> None:
         if self._informational:
@@ -486,38 +524,74 @@ class Connection(asyncio.Protocol):
 class _Inflated:
     """A response whose body is compressed, though we asked for none: some upstreams do so anyway."""
 
-    __slots__ = ("_inflate", "_response", "_upstream", "headers", "status")
+    __slots__ = ("_held", "_inflate", "_response", "_upstream", "headers", "status")
 
     def __init__(self, response: Response, upstream: str) -> None:
         self.status = response.status
         self.headers = response.headers
         self._response = response
         self._upstream = upstream
-        self._inflate = zlib.decompressobj(wbits=47)  # 32 + 15: gzip or zlib, told by the header
+        self._inflate: _Inflater | None = None
+        # Compressed bytes that wait: for the second of the two that tell the format, or for the next `listen`.
+        self._held = b""
 
     async def listen(self, hear: Hear) -> None:
         broken: UpstreamError | None = None
+        enough = False
 
         def inflate(pieces: Sequence[bytes]) -> bool:
-            nonlocal broken
+            nonlocal broken, enough
             try:
-                plain = self._inflate.decompress(b"".join(pieces))
+                enough = self._hear_inflated(b"".join(pieces), hear)
             except zlib.error as error:
                 broken = UpstreamMalformed(
-                    f"what {self._upstream} sent is not the gzip it says ({error})", upstream=self._upstream
+                    f"what {self._upstream} sent is not compressed as it says ({error})", upstream=self._upstream
                 )
-                return True
-            return bool(plain) and hear((plain,))
+            return enough or broken is not None
 
+        if self._held and inflate(()):
+            if broken is not None:
+                raise broken
+            return
         await self._response.listen(inflate)
         if broken is not None:
             raise broken
+        if not enough and (self._held or (self._inflate is not None and not self._inflate.eof)):
+            raise UpstreamTruncated(
+                f"{self._upstream} ended its response in the middle of compressed data", upstream=self._upstream
+            )
+
+    def _hear_inflated(self, arrived: bytes, hear: Hear) -> bool:
+        compressed, self._held = self._held + arrived, b""
+        if self._inflate is None:
+            if len(compressed) < 2:
+                self._held = compressed
+                return False
+            self._inflate = zlib.decompressobj(_window_bits(compressed))
+        while True:
+            # Not all at once: a kilobyte may hold a megabyte of nothing.
+            plain = self._inflate.decompress(compressed, MOST_INFLATED_BYTES)
+            compressed = self._inflate.unconsumed_tail
+            if plain and hear((plain,)):
+                self._held = compressed
+                return True
+            if len(plain) < MOST_INFLATED_BYTES:
+                return False
 
     def release(self) -> None:
         self._response.release()
 
     async def close(self) -> None:
         await self._response.close()
+
+
+def _window_bits(beginning: bytes) -> int:
+    """What zlib has to be told: gzip, zlib, or the raw deflate that some servers send under the name of `deflate`."""
+    first, second = beginning[:2]
+    if (first, second) == (0x1F, 0x8B):
+        return 16 + zlib.MAX_WBITS
+    is_zlib = first & 0x0F == 8 and (first << 8 | second) % 31 == 0  # RFC 1950, 2.2
+    return zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
 
 
 def _common_head(upstream: str, host: str, headers: Mapping[str, str]) -> bytes:

@@ -27,7 +27,15 @@ class Application:
 
     def __init__(self, house: House) -> None:
         self._guard = Guard(house.settings.server, house.settings.keys)
-        self._router = Router(routes(house), redirect_slashes=False)
+        served = routes(house)
+        self._router = Router(served, redirect_slashes=False)
+        # Most requests are for a path without parameters, which needs no search through the table.
+        self._doors = {
+            (method, route.path): route.app
+            for route in served
+            for method in route.methods or ()
+            if "{" not in route.path
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request; the answer goes through its outlet rather than `send`."""
@@ -39,7 +47,8 @@ class Application:
             outlet.request_id = request_id(headers)
             outlet.owner = self._guard.admit(scope, headers)
             del headers
-            await self._router.app(scope, receive, send)
+            door = self._doors.get((scope["method"], scope["path"]), self._router.app)
+            await door(scope, receive, send)
             return
         except HeadraceError as raised:
             error = raised

@@ -6,6 +6,7 @@ the runs and the observers are put around them. Closing the house closes all of 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -49,12 +50,14 @@ async def open_house(settings: Settings, environment: Mapping[str, str]) -> Asyn
             upstreams[each.name] = Upstream.limited(
                 each.name, provider, each.timeouts.over(settings.timeouts), each.max_concurrent
             )
+        log = RequestLog(asyncio.get_running_loop())
+        stack.callback(log.flush)
         store = MemoryStore(clock, settings.store.retention_hours * 3600)
         runs = Runs(
             store,
             _models(settings, upstreams),
             clock,
-            observers=(RequestLog(),),
+            observers=(log,),
             most=settings.server.max_streams,
         )
         runs.open()
