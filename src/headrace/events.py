@@ -25,6 +25,9 @@ import msgspec
 from headrace.timing import Timing
 from headrace.usage import Usage
 
+# `gc=False` throughout: frozen data that refers to nothing but data can be in no cycle, and the log of a busy server is
+# long; the garbage collector need not walk through it.
+
 Ending: TypeAlias = Literal[
     "stop", "length", "tool_calls", "content_filter", "cancelled", "incomplete", "interrupted", "error"
 ]
@@ -36,7 +39,7 @@ FINISHED: frozenset[str] = frozenset({"stop", "length", "tool_calls", "content_f
 Phase: TypeAlias = Literal["searching", "loading", "waiting", "retrying", "failed_over", "continued"]
 
 
-class Started(msgspec.Struct, frozen=True, tag="started"):
+class Started(msgspec.Struct, frozen=True, gc=False, tag="started"):
     """The first event. Ids and times that protocols print come from here, so that they are equal for every reader."""
 
     stream_id: str
@@ -48,7 +51,7 @@ class Started(msgspec.Struct, frozen=True, tag="started"):
     conversation_id: str | None = None
 
 
-class Status(msgspec.Struct, frozen=True, tag="status"):
+class Status(msgspec.Struct, frozen=True, gc=False, tag="status"):
     """A phase a person may want to know about while nothing is said yet, or when the upstream changes."""
 
     phase: Phase
@@ -59,7 +62,7 @@ class Status(msgspec.Struct, frozen=True, tag="status"):
     """The upstream gone to, where there is one."""
 
 
-class Source(msgspec.Struct, frozen=True):
+class Source(msgspec.Struct, frozen=True, gc=False):
     """One passage an answer rests on. `number` counts from 1 in the order used; the text cites it as [number]."""
 
     number: int
@@ -69,7 +72,7 @@ class Source(msgspec.Struct, frozen=True):
     score: float
 
 
-class Sources(msgspec.Struct, frozen=True, tag="sources"):
+class Sources(msgspec.Struct, frozen=True, gc=False, tag="sources"):
     """The passages found, numbered in the order used. A later `Sources` adds to the earlier ones."""
 
     sources: tuple[Source, ...]
@@ -101,7 +104,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False, tag="tool_call"):
     choice: int = 0
 
 
-class Passthrough(msgspec.Struct, frozen=True, tag="passthrough"):
+class Passthrough(msgspec.Struct, frozen=True, gc=False, tag="passthrough"):
     """What an upstream sent that has no word here, kept as JSON for a protocol of the same family.
 
     For the family `openai_chat`, `fields` are keys of one choice (such as `logprobs`) and `delta_fields`
@@ -114,13 +117,13 @@ class Passthrough(msgspec.Struct, frozen=True, tag="passthrough"):
     choice: int = 0
 
 
-class UsageKnown(msgspec.Struct, frozen=True, tag="usage"):
+class UsageKnown(msgspec.Struct, frozen=True, gc=False, tag="usage"):
     """The tokens of this generation so far. A later one replaces an earlier one."""
 
     usage: Usage
 
 
-class Failure(msgspec.Struct, frozen=True):
+class Failure(msgspec.Struct, frozen=True, gc=False):
     """Why a stream did not end well, in words that may be shown to its readers."""
 
     code: str
@@ -136,7 +139,7 @@ class Failure(msgspec.Struct, frozen=True):
     upstream_code: str | None = None
 
 
-class Ended(msgspec.Struct, frozen=True, tag="ended"):
+class Ended(msgspec.Struct, frozen=True, gc=False, tag="ended"):
     """The last event, exactly one in every stream, whatever happened."""
 
     ending: Ending

@@ -18,7 +18,7 @@ Disconnect: TypeAlias = Literal["cancel", "continue"] | float
 """What becomes of a run when its last reader leaves: ended, carried on, or ended after so many seconds."""
 
 
-class TextPart(msgspec.Struct, frozen=True):
+class TextPart(msgspec.Struct, frozen=True, gc=False):
     """The text of one part of a message's content."""
 
     type: str
@@ -28,7 +28,7 @@ class TextPart(msgspec.Struct, frozen=True):
 _PARTS = msgspec.json.Decoder(list[TextPart])
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One message of a conversation."""
 
     role: str
@@ -46,7 +46,7 @@ class Message(msgspec.Struct, frozen=True):
         return "\n".join(part.text for part in _PARTS.decode(self.content) if part.text is not None)
 
 
-class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Timeouts(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True):
     """The four timers in seconds, each on its own (row T6). `None`: what the next wider choice says; 0: no limit."""
 
     connect: float | None = None
@@ -76,13 +76,13 @@ class Timeouts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         )
 
 
-class GenerationRequest(msgspec.Struct, frozen=True):
+class GenerationRequest(msgspec.Struct, frozen=True, gc=False):
     """One generation, as asked for."""
 
     model: str
     messages: tuple[Message, ...]
     stream: bool = False
-    """Whether the reader reads it live. An upstream is asked for a stream in either case."""
+    """Whether it is read live: asked of the upstream as a stream, or in one piece."""
     max_tokens: int | None = None
     """The most tokens to generate, whichever of its two names it came under (row T3)."""
     fields: dict[str, msgspec.Raw] = {}
@@ -94,7 +94,7 @@ class GenerationRequest(msgspec.Struct, frozen=True):
     """`None`: as the route has it."""
 
 
-class ReaderOptions(msgspec.Struct, frozen=True):
+class ReaderOptions(msgspec.Struct, frozen=True, gc=False):
     """What one reader wants of the encoding; fixed when its encoder is made."""
 
     include_usage: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import sys
 from collections.abc import Mapping
@@ -73,8 +74,14 @@ class TextLines(logging.Formatter):
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
 
+@functools.lru_cache(maxsize=16)
+def _second(second: int) -> str:
+    return utc_timestamp(second * 1_000_000_000)[:-4]
+
+
 def _time(record: logging.LogRecord) -> str:
-    return utc_timestamp(int(record.created * 1e9))
+    second, rest = divmod(int(record.created * 1000), 1000)
+    return f"{_second(second)}{rest:03d}Z"
 
 
 def _facts(record: logging.LogRecord) -> Mapping[str, Any]:

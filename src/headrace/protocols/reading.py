@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 
 from headrace.errors import InvalidRequest, MalformedBody
-from headrace.requests import Disconnect, GenerationRequest, Message, ReaderOptions, Timeouts
+from headrace.requests import Disconnect, GenerationRequest, Message, ReaderOptions, TextPart, Timeouts
 from headrace.wire import json_text
 
 DEPTH_LIMIT = 64
@@ -64,10 +64,14 @@ class Fields:
         if json_text.depth_exceeds(body, DEPTH_LIMIT):
             raise MalformedBody(f"the JSON is nested more than {DEPTH_LIMIT} levels deep")
         try:
+            if not body.isascii():
+                body.decode("utf-8")  # all of it at once: what is kept as raw JSON would not be looked into
             self._raw = _decode_object(body)
+        except UnicodeDecodeError as error:
+            raise MalformedBody(f"the body is not UTF-8 (byte {error.start})") from None
         except msgspec.ValidationError:
             raise MalformedBody("the body is JSON, but not an object: send {…}") from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except msgspec.DecodeError as error:
             raise MalformedBody(f"the body is not JSON: {error}") from None
 
     def take(self, name: str, kind: type[T]) -> T | None:
@@ -123,7 +127,7 @@ class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True):
 _decode_plain_messages = msgspec.json.Decoder(list[_PlainMessage]).decode
 _decode_messages = msgspec.json.Decoder(list[dict[str, msgspec.Raw]]).decode
 _decode_text = msgspec.json.Decoder(str).decode
-_decode_content = msgspec.json.Decoder(str | list[dict[str, Any]] | None).decode
+_decode_content = msgspec.json.Decoder(str | list[TextPart] | None).decode
 
 
 def read_messages(fields: Fields, name: str = "messages") -> tuple[Message, ...]:
@@ -162,7 +166,8 @@ def _message(entry: dict[str, msgspec.Raw], where: str) -> Message:
             value = _decode_content(content_raw)
         except msgspec.DecodeError:
             raise InvalidRequest(
-                f'{where}: "content" must be text or a list of parts', parameter=f"{where}.content"
+                f'{where}: "content" must be text or a list of parts, each an object with a "type"',
+                parameter=f"{where}.content",
             ) from None
         content = content_raw.copy() if isinstance(value, list) else value
     return Message(role, content, {key: value.copy() for key, value in entry.items()})
@@ -207,6 +212,8 @@ def read_options(fields: Fields, headers: Mapping[str, str]) -> Options:
         timeouts = _timeouts(given).over(timeouts)
     _check_timeouts(timeouts)
     heartbeat = body.heartbeat_seconds
+    if heartbeat is not None:
+        _number("heartbeat_seconds", heartbeat)
     if (given := headers.get("headrace-heartbeat")) is not None:
         heartbeat = _number("Headrace-Heartbeat", given)
     rationale = _flag(headers, "headrace-rationale", body.rationale)

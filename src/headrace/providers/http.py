@@ -4,17 +4,16 @@ The hot path of every provider that speaks HTTP. Parsing is httptools'; what is 
 round it, because a general client costs more per read than all the rest of headrace together (design,
 section 6). What one read from the socket held is heard in the same turn of the event loop: no task is woken for it.
 
-This file alone owns sockets; `headrace.providers.http_through_httpx2` offers the same two roles over httpx2,
-for upstreams behind a proxy. May import floors 0 to 2, asyncio, ssl, zlib and httptools.
+This file alone owns sockets; `headrace.providers.http_through_httpx2` plays the same two roles (`transport.py`) over
+httpx2, for upstreams behind a proxy. May import floors 0 to 2, asyncio, ssl, httptools and its own room.
 """
 
 from __future__ import annotations
 
 import asyncio
 import ssl
-import zlib
-from collections.abc import Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias, cast
+from collections.abc import Callable, Mapping
+from typing import cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -28,6 +27,8 @@ from headrace.errors import (
     UpstreamTruncated,
     UpstreamUnreachable,
 )
+from headrace.providers.inflated import Inflated
+from headrace.providers.transport import Hear, Response
 from headrace.timing import Marks
 
 # Servers close idle connections after 60 s or more (nginx 75, uvicorn 5 but tells us by closing); we let go sooner.
@@ -42,69 +43,6 @@ READ_HEADERS = frozenset(
 MOST_HEADER_BYTES = 64 << 10
 # How long the end of a body may take whose content has been read. Many servers send the last chunk by itself.
 RELEASE_SECONDS = 1.0
-# The most that compressed bytes become before what they became is heard.
-MOST_INFLATED_BYTES = 1 << 20
-
-Hear: TypeAlias = Callable[[Sequence[bytes]], bool]
-"""Takes the pieces of a body that one read from the network held; gives whether it has heard enough."""
-
-
-class Response(Protocol):
-    """A response whose head has arrived. Whoever got it closes it, on every path."""
-
-    @property
-    def status(self) -> int:
-        """The HTTP status."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """Those of `READ_HEADERS`, lower-case names; values of a repeated name are joined by a comma."""
-        ...
-
-    async def listen(self, hear: Hear) -> None:
-        """Hands the body to `hear` as it arrives, until `hear` has heard enough or the body ends.
-
-        May be called again for the rest. What arrived before a failure is handed over before it is raised.
-
-        Raises:
-            UpstreamReset: the connection broke.
-            UpstreamTruncated: it closed before the framing of the body ended.
-            UpstreamMalformed: what arrived is not HTTP, or not the content encoding it says.
-        """
-        ...
-
-    def release(self) -> None:
-        """Says that all which matters was read: the connection is kept if the framing ends within a second."""
-        ...
-
-    async def close(self) -> None:
-        """Keeps the connection for the next request if the body was read to its end, else closes it at once."""
-        ...
-
-
-class Transport(Protocol):
-    """A way to send requests to one upstream."""
-
-    async def send(self, method: str, path: str, body: bytes, marks: Marks) -> Response:
-        """Sends a request and waits for the head of its response.
-
-        Args:
-            method: the HTTP method.
-            path: appended to the path of the base URL.
-            body: JSON, or nothing.
-            marks: `connected_ns`, `sent_ns` and `first_byte_ns` are written here.
-
-        Raises:
-            UpstreamUnreachable: no connection.
-            UpstreamReset: the connection broke before the head was there.
-            UpstreamMalformed: what arrived is not HTTP.
-        """
-        ...
-
-    async def close(self) -> None:
-        """Closes the connections that are kept."""
-        ...
 
 
 class HTTPTransport:
@@ -179,7 +117,7 @@ class HTTPTransport:
         if encoding in ("identity", ""):
             return connection
         if encoding in ("gzip", "x-gzip", "deflate"):
-            return _Inflated(connection, self._upstream)
+            return Inflated(connection, self._upstream)
         connection.abort()
         raise UpstreamMalformed(
             f"{self._upstream} answered with content encoding {encoding[:40]!r}, though none was asked for",
@@ -519,79 +457,6 @@ class Connection(asyncio.Protocol):
             self._released = None
             self._body.clear()
             self._settle()
-
-
-class _Inflated:
-    """A response whose body is compressed, though we asked for none: some upstreams do so anyway."""
-
-    __slots__ = ("_held", "_inflate", "_response", "_upstream", "headers", "status")
-
-    def __init__(self, response: Response, upstream: str) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self._response = response
-        self._upstream = upstream
-        self._inflate: _Inflater | None = None
-        # Compressed bytes that wait: for the second of the two that tell the format, or for the next `listen`.
-        self._held = b""
-
-    async def listen(self, hear: Hear) -> None:
-        broken: UpstreamError | None = None
-        enough = False
-
-        def inflate(pieces: Sequence[bytes]) -> bool:
-            nonlocal broken, enough
-            try:
-                enough = self._hear_inflated(b"".join(pieces), hear)
-            except zlib.error as error:
-                broken = UpstreamMalformed(
-                    f"what {self._upstream} sent is not compressed as it says ({error})", upstream=self._upstream
-                )
-            return enough or broken is not None
-
-        if self._held and inflate(()):
-            if broken is not None:
-                raise broken
-            return
-        await self._response.listen(inflate)
-        if broken is not None:
-            raise broken
-        if not enough and (self._held or (self._inflate is not None and not self._inflate.eof)):
-            raise UpstreamTruncated(
-                f"{self._upstream} ended its response in the middle of compressed data", upstream=self._upstream
-            )
-
-    def _hear_inflated(self, arrived: bytes, hear: Hear) -> bool:
-        compressed, self._held = self._held + arrived, b""
-        if self._inflate is None:
-            if len(compressed) < 2:
-                self._held = compressed
-                return False
-            self._inflate = zlib.decompressobj(_window_bits(compressed))
-        while True:
-            # Not all at once: a kilobyte may hold a megabyte of nothing.
-            plain = self._inflate.decompress(compressed, MOST_INFLATED_BYTES)
-            compressed = self._inflate.unconsumed_tail
-            if plain and hear((plain,)):
-                self._held = compressed
-                return True
-            if len(plain) < MOST_INFLATED_BYTES:
-                return False
-
-    def release(self) -> None:
-        self._response.release()
-
-    async def close(self) -> None:
-        await self._response.close()
-
-
-def _window_bits(beginning: bytes) -> int:
-    """What zlib has to be told: gzip, zlib, or the raw deflate that some servers send under the name of `deflate`."""
-    first, second = beginning[:2]
-    if (first, second) == (0x1F, 0x8B):
-        return 16 + zlib.MAX_WBITS
-    is_zlib = first & 0x0F == 8 and (first << 8 | second) % 31 == 0  # RFC 1950, 2.2
-    return zlib.MAX_WBITS if is_zlib else -zlib.MAX_WBITS
 
 
 def _common_head(upstream: str, host: str, headers: Mapping[str, str]) -> bytes:

@@ -12,7 +12,8 @@ import httpx2
 
 from headrace.clock import Clock
 from headrace.errors import UpstreamError, UpstreamMalformed, UpstreamReset, UpstreamTruncated, UpstreamUnreachable
-from headrace.providers.http import Hear, Response
+from headrace.providers.http import IDLE_SECONDS, MOST_IDLE
+from headrace.providers.transport import Hear, Response
 from headrace.timing import Marks
 
 
@@ -26,17 +27,34 @@ class Httpx2Transport:
         self._upstream = upstream
         self._base_url = base_url.rstrip("/")
         self._clock = clock
-        # The four timers are the run's; httpx2 has none of its own here.
+        # The four timers are the run's; httpx2 has none of its own here. Nor does it count connections: where there is a
+        # limit it is `max_concurrent`, and whoever waits for a place is told so.
         self._client = httpx2.AsyncClient(
-            headers={**headers, "Accept-Encoding": "identity"}, timeout=None, follow_redirects=False
+            headers={**headers, "Accept-Encoding": "identity"},
+            timeout=None,
+            limits=httpx2.Limits(
+                max_connections=None, max_keepalive_connections=MOST_IDLE, keepalive_expiry=IDLE_SECONDS
+            ),
+            follow_redirects=False,
         )
 
     async def send(self, method: str, path: str, body: bytes, marks: Marks) -> Response:
         """Sends a request and waits for the head of its response."""
-        request = self._client.build_request(method, self._base_url + path, content=body)
-        marks.connected_ns = marks.sent_ns = self._clock.monotonic_ns()
+
+        async def trace(event: str, _: object) -> None:
+            # Through a proxy there are two of each; the later ones are the upstream's.
+            if event == "http11.send_request_headers.started":
+                marks.connected_ns = self._clock.monotonic_ns()
+            elif event == "http11.send_request_body.complete":
+                marks.sent_ns = self._clock.monotonic_ns()
+
+        request = self._client.build_request(method, self._base_url + path, content=body, extensions={"trace": trace})
         try:
             response = await self._client.send(request, stream=True)
+        except httpx2.RemoteProtocolError as error:
+            if "disconnected" in str(error):
+                raise UpstreamReset(f"the connection to {self._upstream} broke", upstream=self._upstream) from error
+            raise _translated(error, self._upstream) from error
         except httpx2.HTTPError as error:
             raise _translated(error, self._upstream) from error
         marks.first_byte_ns = self._clock.monotonic_ns()
@@ -74,7 +92,7 @@ def _translated(error: httpx2.HTTPError, upstream: str) -> UpstreamError:
     match error:
         case httpx2.ConnectError() | httpx2.ProxyError() | httpx2.UnsupportedProtocol():
             return UpstreamUnreachable(f"no connection to {upstream} ({error}). Is it running?", upstream=upstream)
-        case httpx2.RemoteProtocolError() if "incomplete" in str(error) or "without" in str(error):
+        case httpx2.RemoteProtocolError() if "complete message body" in str(error):
             return UpstreamTruncated(f"{upstream} closed the connection before its response ended", upstream=upstream)
         case httpx2.RemoteProtocolError() | httpx2.DecodingError():
             return UpstreamMalformed(f"what {upstream} sent is not HTTP ({error})", upstream=upstream)

@@ -20,8 +20,9 @@ from headrace.errors import UpstreamError, UpstreamKeyMissing, UpstreamMalformed
 from headrace.events import Ended
 from headrace.interfaces import Write
 from headrace.providers.catalogue import completed, service_of
-from headrace.providers.http import HTTPTransport, Response, Transport
+from headrace.providers.http import HTTPTransport
 from headrace.providers.openai_hearing import Hearing, refused, without_secrets
+from headrace.providers.transport import Response, Transport
 from headrace.requests import GenerationRequest, Message
 from headrace.settings import UpstreamSettings
 from headrace.timing import Marks
@@ -179,19 +180,21 @@ class _ModelList(msgspec.Struct):
 
 
 def asking_body(request: GenerationRequest, *, max_tokens_field: MaxTokensField, asks_usage: bool) -> bytes:
-    """The JSON body that asks for `request`: always for a stream, whether or not the reader wants one.
+    """The JSON body that asks for `request`, streamed or whole as its reader wants it.
 
-    A stream is what can be recorded, followed by others and stopped; an answer that is not streamed is a fold over
-    it. Fields that headrace does not know go along untouched.
+    An upstream is not asked for a stream behind a reader's back: some refuse to stream to some accounts or with some
+    options, and a comparison of the two modes would compare nothing. Fields that headrace does not know go along
+    untouched.
     """
     body: dict[str, Any] = {
         "model": request.model,
         "messages": [_asked_message(message) for message in request.messages],
         **request.fields,
-        "stream": True,
     }
-    if asks_usage:
-        body["stream_options"] = {"include_usage": True}
+    if request.stream:
+        body["stream"] = True
+        if asks_usage:
+            body["stream_options"] = {"include_usage": True}
     if request.max_tokens is not None:
         body[max_tokens_field] = request.max_tokens
     return json_text.encode(body)

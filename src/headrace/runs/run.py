@@ -150,7 +150,8 @@ class Run:
             timer = "between_tokens"
         elif self._marks.connected_ns is None and _over(now_ns - self._marks.asked_ns, timeouts.connect):
             timer = "connect"
-        elif _over(now_ns - self._marks.asked_ns, timeouts.first_token):
+        elif self.stream.request.stream and _over(now_ns - self._marks.asked_ns, timeouts.first_token):
+            # A whole answer has no first token before its last: for it there is only the total.
             timer = "first_token"
         else:
             return

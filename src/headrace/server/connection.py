@@ -269,7 +269,8 @@ class Connection(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """The head of a request is there."""
-        if sum(len(name) + len(value) + 4 for name, value in self.headers) > self.settings.header_limit_bytes:
+        size_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if size_bytes > self.settings.header_limit_bytes:
             self._refusal = self._too_large()
             raise ValueError("too large")  # ends the parsing; uvicorn then asks for `send_400_response`
         before = self.cycle

@@ -61,7 +61,13 @@ class Guard:
         return self._owner_of_key(headers)
 
     def _known_origin(self, origin: str, host: str) -> bool:
-        return origin in self._origins or urlsplit(origin).netloc.lower() == host.lower()
+        if origin in self._origins:
+            return True
+        try:
+            # `null` has no host at all, and is nobody's own.
+            return bool(host) and urlsplit(origin).netloc.lower() == host.lower()
+        except ValueError:  # not an address
+            return False
 
     def _owner_of_key(self, headers: Mapping[str, str]) -> str:
         scheme, _, key = headers.get("authorization", "").partition(" ")

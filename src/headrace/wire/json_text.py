@@ -14,6 +14,9 @@ from typing import Final
 
 import msgspec
 
+_OPEN_OBJECT: Final = ord("{")
+_OPEN_ARRAY: Final = ord("[")
+
 _encoder: Final = msgspec.json.Encoder()
 
 # For `depth_exceeds`: openings as 1, closings as 0, everything but them and quotes away.
@@ -87,6 +90,8 @@ def depth_exceeds(data: bytes, limit: int) -> bool:
     Exact for valid JSON. Of what is not, the part before the first error is judged rightly, and a decoder stops there.
     It works on the whole text at once: 4 MiB of chat took 7 ms, of nothing but brackets 33 ms, less than to parse.
     """
+    if data.count(_OPEN_OBJECT) + data.count(_OPEN_ARRAY) <= limit:
+        return False  # nearly every request: too few of them to nest so deep, wherever they stand
     if b"\\" in data:
         # From left to right: once the escaped backslashes are gone, a quote behind a backslash is an escaped one.
         data = data.replace(b"\\\\", b"").replace(b'\\"', b"")
