@@ -213,6 +213,7 @@ class Connection(HttpToolsProtocol):
         # What is waited for since when; `check_deadlines` says how long.
         self._phase: Phase = "new"
         self._since = self.loop.time()
+        self._begun = 0
         self._head_bytes = 0
         self._refusal: HeadraceError | None = None
         self._stalled_bytes = 0
@@ -227,8 +228,12 @@ class Connection(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Bytes from the reader."""
+        phase, begun = self._phase, self._begun
         super().data_received(data)
-        if self._phase == "head":
+        if self._phase != "head":
+            return
+        # Where other requests, or the rest of one, came in the same packet, it says nothing of this head's size.
+        if phase not in ("body", "answer") and self._begun == begun + (phase != "head"):
             self._head_bytes += len(data)
             if self._head_bytes > self.settings.header_limit_bytes:
                 self._refuse(self._too_large())
@@ -265,6 +270,7 @@ class Connection(HttpToolsProtocol):
         """A request begins."""
         super().on_message_begin()
         self._enter("head")
+        self._begun += 1
         self._head_bytes = 0
 
     def on_headers_complete(self) -> None:
