@@ -504,14 +504,7 @@ def _(both: Both) -> None:
         assert [each["content"] for each in both.asked()["messages"] if each["role"] == "user"] == texts
 
 
-NOT_YET = pytest.mark.xfail(
-    strict=True,
-    reason="server/connection.py counts a head that arrives in several reads, not one that is there at once",
-)
-MARKS = {"server.header_limit_bytes": NOT_YET}
-
-
-@pytest.mark.parametrize("setting", [pytest.param(each, marks=MARKS.get(each, ())) for each in PROOFS])
+@pytest.mark.parametrize("setting", list(PROOFS))
 def test_l52_changing_a_setting_changes_what_the_server_does(both: Both, setting: str) -> None:
     PROOFS[setting](both)
 
