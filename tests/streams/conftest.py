@@ -9,22 +9,7 @@ import pytest
 from headrace.events import Ended, Event, Started, TextDelta
 from headrace.requests import GenerationRequest, Message
 from headrace.streams.memory import MemoryStore, MemoryStream
-
-
-class ManualClock:
-    """A clock that stands still until it is turned."""
-
-    def __init__(self) -> None:
-        self.now_ns = 1_000_000_000
-
-    def monotonic_ns(self) -> int:
-        return self.now_ns
-
-    def unix_ns(self) -> int:
-        return 1_795_168_800_000_000_000 + self.now_ns
-
-    def advance(self, seconds: float) -> None:
-        self.now_ns += round(seconds * 1e9)
+from headrace.testing.clock import ManualClock
 
 
 @pytest.fixture

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import pytest
 
 from headrace.errors import HeadraceError, StreamExists, UnknownStream
 from headrace.events import Ended, Event, TextDelta
 from headrace.streams.memory import MemoryStore, MemoryStream
-
-if TYPE_CHECKING:
-    from tests.streams.conftest import ManualClock
+from headrace.testing.clock import ManualClock
 
 NewStream: TypeAlias = Callable[..., MemoryStream]
 

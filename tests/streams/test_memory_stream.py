@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import aclosing
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 import anyio
 import pytest
@@ -17,9 +17,7 @@ from headrace.events import Ended, Event, Started, TextDelta
 from headrace.interfaces import Stream
 from headrace.requests import GenerationRequest
 from headrace.streams.memory import READ_LIMIT, MemoryStore, MemoryStream
-
-if TYPE_CHECKING:
-    from tests.streams.conftest import ManualClock
+from headrace.testing.clock import ManualClock
 
 NewStream: TypeAlias = Callable[..., MemoryStream]
 

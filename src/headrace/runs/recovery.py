@@ -129,7 +129,7 @@ def decide(
         if step == "again" and attempts_here < ATTEMPTS_PER_UPSTREAM:
             asked = error.retry_after_seconds
             if asked is None:
-                # Full jitter: anything up to the doubled step, so that those who failed together do not return together.
+                # Full jitter, anything up to a doubling step: those who failed together do not return together.
                 return Again(chance * min(LONGEST_DELAY_SECONDS, FIRST_DELAY_SECONDS * 2**attempts_here))
             if asked <= LONGEST_RETRY_AFTER_SECONDS:
                 return Again(asked)

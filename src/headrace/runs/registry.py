@@ -85,7 +85,7 @@ class Runs:
             raise Overloaded("the server is shutting down and takes no new requests", retry_after_seconds=5)
         if len(self._live) >= self._most:
             raise Overloaded(
-                f"{self._most} streams are in progress, which is all this server takes (max_streams). Try again shortly",
+                f"{self._most} streams are in progress, as many as this server takes (max_streams); try again shortly",
                 retry_after_seconds=1,
             )
         candidates = self.models.candidates(request.model)

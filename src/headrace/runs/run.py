@@ -18,7 +18,6 @@ from headrace.clock import Clock
 from headrace.errors import HeadraceError, InternalError, Timer, UpstreamError, UpstreamTimeout
 from headrace.events import (
     CONTENT,
-    FINISHED,
     Ended,
     Event,
     Failure,
@@ -33,7 +32,8 @@ from headrace.events import (
 from headrace.identifiers import chance
 from headrace.interfaces import Batch, Middleware, Stream
 from headrace.requests import Timeouts
-from headrace.runs.recovery import Again, End, NextUpstream, decide
+from headrace.runs.accounting import NOTHING_SPENT, estimated_usage, usage_is_known
+from headrace.runs.recovery import Again, End, NextUpstream, decide, kind_of
 from headrace.runs.upstreams import Candidate
 from headrace.timing import Marks, TokenKind, measured
 from headrace.usage import Usage, estimated
@@ -59,6 +59,7 @@ class Run:
         "_candidates",
         "_clock",
         "_held",
+        "_limits",
         "_marks",
         "_middleware",
         "_prepared",
@@ -83,12 +84,14 @@ class Run:
         self._begun = False
         self._marks: Marks | None = None
         self._prepared = stream.request
-        # The upstream asked now and the timers it is asked under.
-        self._asking: tuple[str, Timeouts] | None = None
+        # The upstream turned to, and the timers it is asked under.
+        self._limits: tuple[str, Timeouts] | None = None
+        # Whether it is being asked now, rather than waited for.
+        self._asking = False
         # Events of this attempt that wait for its first content.
         self._held: list[Event] = []
+        # Whether content was shown: the commit boundary lies behind.
         self._speaking = False
-        """Whether content was shown: the commit boundary lies behind."""
         self._seen_length = 0
         self._quiet_since_ns = 0
         # Why the task was told to stop: an ending to write, or a timer that ran out.
@@ -105,8 +108,12 @@ class Run:
         try:
             ended = await self._work()
         except asyncio.CancelledError as cancelled:
-            if isinstance(self._stopped, Failure):
-                ended = Ended("cancelled" if self._stopped.code == "cancelled" else "incomplete", self._stopped)
+            stopped = self._stopped
+            if isinstance(stopped, Failure):
+                ended = Ended("cancelled" if stopped.code == "cancelled" else "incomplete", stopped)
+            elif stopped is not None:
+                # The whole time ran out while nobody was being asked: there is no attempt to decide about.
+                ended = self._ended_by(stopped)
             else:
                 foreign = cancelled
                 ended = Ended(
@@ -126,7 +133,8 @@ class Run:
 
         A second call, or one after the end, changes nothing.
         """
-        if self._stopped is None and self.stream.ended is None:
+        # A timer that ran out in this turn of the event loop gives way: it might only have led to another attempt.
+        if not isinstance(self._stopped, Failure) and self.stream.ended is None:
             self._stopped = failure
             # A task cancelled before its first step never takes one; `_work` looks before it does anything.
             if self._begun and self.task is not None:
@@ -134,9 +142,9 @@ class Run:
 
     def check_timers(self, now_ns: int) -> None:
         """Stops the attempt, or the run, whose time is over. Called for every live run four times a second."""
-        if self._asking is None or self._marks is None or self._stopped is not None or self.task is None:
+        if self._limits is None or self._stopped is not None or self.stream.ended is not None or self.task is None:
             return
-        upstream, timeouts = self._asking
+        upstream, timeouts = self._limits
         length = self.stream.length
         if length != self._seen_length:
             self._seen_length = length
@@ -144,6 +152,8 @@ class Run:
         timer: Timer
         if _over(now_ns - self._accepted_ns, timeouts.total):
             timer = "total"
+        elif not self._asking or self._marks is None:
+            return  # waiting for a place, or between two attempts: only the whole time runs
         elif self._speaking:
             if not _over(now_ns - self._quiet_since_ns, timeouts.between_tokens):
                 return
@@ -169,10 +179,14 @@ class Run:
             candidate = self._candidates[position]
             attempts_here += 1
             self._attempts += 1
+            self._limits = (candidate.upstream.name, self._prepared.timeouts.over(candidate.upstream.timeouts))
             try:
                 ended = await self._attempt(candidate)
             except UpstreamError as error:
-                candidate.upstream.was_unwell(error.message)
+                if kind_of(error) == "refused":
+                    candidate.upstream.was_well()  # the fault is the request's
+                else:
+                    candidate.upstream.was_unwell(error.message)
                 decision = decide(
                     error,
                     spoke=self._speaking,
@@ -187,22 +201,16 @@ class Run:
                     case NextUpstream():
                         position += 1
                         attempts_here = 0
-                        following = self._candidates[position].upstream.name
-                        self.stream.append(
-                            (
-                                Status(
-                                    "failed_over",
-                                    f"{candidate.upstream.name} did not answer; asking {following}",
-                                    origin=candidate.upstream.name,
-                                    destination=following,
-                                ),
-                            )
-                        )
+                        self._tell_failover(candidate.upstream.name, self._candidates[position].upstream.name)
                     case End():
                         raise
             else:
                 candidate.upstream.was_well()
                 return ended
+
+    def _tell_failover(self, origin: str, destination: str) -> None:
+        words = f"{origin} did not answer; asking {destination}"
+        self.stream.append((Status("failed_over", words, origin=origin, destination=destination),))
 
     async def _attempt(self, candidate: Candidate) -> Ended:
         upstream = candidate.upstream
@@ -216,20 +224,24 @@ class Run:
     async def _ask(self, candidate: Candidate) -> Ended:
         upstream = candidate.upstream
         self._marks = marks = Marks(self._clock.monotonic_ns())
-        self._asking = (upstream.name, self._prepared.timeouts.over(upstream.timeouts))
         request = msgspec.structs.replace(self._prepared, model=candidate.model)
         self._held = []
+        self._asking = True
         try:
             ended = await upstream.provider.generate(request, marks, self._write)
-        except asyncio.CancelledError:
-            if not isinstance(self._stopped, UpstreamTimeout):
+        except (asyncio.CancelledError, UpstreamError) as error:
+            # Told to stop, it is the reason for it that counts, and not what closing the connection brought up.
+            stopped = self._stopped
+            if stopped is None:
                 raise
-            timeout, self._stopped = self._stopped, None
-            if self.task is not None:
-                self.task.uncancel()
-            raise timeout from None
+            if isinstance(stopped, Failure):
+                raise asyncio.CancelledError from error
+            self._stopped = None
+            if self.task is not None and self.task.uncancel():
+                raise asyncio.CancelledError from error  # somebody else cancelled the task in the same turn
+            raise stopped from None
         finally:
-            self._asking = None
+            self._asking = False
         if self._held:
             self.stream.append(self._held)
         return ended
@@ -267,34 +279,20 @@ class Run:
         now = self._clock.monotonic_ns()
         timing = measured(self._accepted_ns, now, self._marks, self._attempts)
         last = msgspec.structs.replace(ended, timing=timing)
-        if self._usage_is_known(ended):
-            self.stream.append((last,))
-        else:
-            self.stream.append((UsageKnown(self._estimated_usage()), last))
+        try:
+            usage = self._usage_left_out(ended)
+        except Exception:
+            logger.exception("stream %s: its usage could not be estimated", self.stream.id)
+            usage = estimated([], [])  # the ending is written whatever happens
+        self.stream.append((last,) if usage is None else (UsageKnown(usage), last))
 
-    def _usage_is_known(self, ended: Ended) -> bool:
+    def _usage_left_out(self, ended: Ended) -> Usage | None:
         events = self.stream.read(0, self.stream.length)
-        for event in reversed(events):
-            if type(event) is UsageKnown:
-                return True
-            # Usage from before the last content says nothing of a whole answer, but it is all a cut one has.
-            if ended.ending in FINISHED and isinstance(event, CONTENT):
-                return False
-        return False
-
-    def _estimated_usage(self) -> Usage:
-        if self._marks is None or self._marks.sent_ns is None:
-            return Usage(0, 0, "counted", "counted", "headrace")  # nothing was asked, so nothing was spent
-        said: list[str] = []
-        for event in self.stream.read(0, self.stream.length):
-            match event:
-                case TextDelta() | ReasoningDelta():
-                    said.append(event.text)
-                case ToolCallDelta():
-                    said.append((event.name or "") + event.arguments)
-                case _:
-                    pass
-        return estimated([message.text() for message in self._prepared.messages], said)
+        if usage_is_known(events, ended):
+            return None
+        if not self._speaking and (self._marks is None or self._marks.sent_ns is None):
+            return NOTHING_SPENT
+        return estimated_usage(self._prepared, events)
 
 
 _KINDS: dict[type[Event], TokenKind] = {TextDelta: "text", ReasoningDelta: "reasoning", ToolCallDelta: "tool_call"}

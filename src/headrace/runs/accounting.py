@@ -1,0 +1,42 @@
+"""What a generation used, where its upstream did not say: every stream tells, and tells how it is known (row T4, L20).
+
+Pure: events in, numbers out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from headrace.events import CONTENT, FINISHED, Ended, Event, ReasoningDelta, TextDelta, ToolCallDelta, UsageKnown
+from headrace.requests import GenerationRequest
+from headrace.usage import Usage, estimated
+
+NOTHING_SPENT = Usage(0, 0, "counted", "counted", "headrace")
+"""The usage of a generation whose request was never sent."""
+
+
+def usage_is_known(events: Sequence[Event], ended: Ended) -> bool:
+    """Whether `events` hold the usage of a generation that ends like this.
+
+    What was reported before the last content says nothing of a whole answer, but it is all that a cut one has.
+    """
+    for event in reversed(events):
+        if type(event) is UsageKnown:
+            return True
+        if ended.ending in FINISHED and isinstance(event, CONTENT):
+            return False
+    return False
+
+
+def estimated_usage(request: GenerationRequest, events: Sequence[Event]) -> Usage:
+    """The usage of `request`, as it was put to the upstream, and of what `events` say."""
+    said: list[str] = []
+    for event in events:
+        match event:
+            case TextDelta() | ReasoningDelta():
+                said.append(event.text)
+            case ToolCallDelta():
+                said.append((event.name or "") + event.arguments)
+            case _:
+                pass  # nothing that a model said
+    return estimated([message.text() for message in request.messages], said)
