@@ -19,8 +19,8 @@ def clock() -> ManualClock:
 
 @pytest.fixture
 def store(clock: ManualClock) -> MemoryStore:
-    """A store that keeps ended streams for an hour, and at most twenty of their events."""
-    return MemoryStore(clock, retention_seconds=3600, retained_events=20)
+    """A store that keeps ended streams for an hour, and at most 6,000 bytes of them."""
+    return MemoryStore(clock, retention_seconds=3600, retained_bytes=6000)
 
 
 @pytest.fixture

@@ -122,14 +122,14 @@ def test_what_is_still_going_on_is_never_forgotten(
     assert kept(store) == ["running"]
 
 
-def test_l46_what_ended_first_goes_first_when_too_many_events_are_kept(
+def test_l46_what_ended_first_goes_first_when_too_much_is_kept(
     store: MemoryStore, new_stream: NewStream
 ) -> None:
     first, second, third = new_stream("first"), new_stream("second"), new_stream("third")
     end(second, 8)
     end(first, 8)
     assert kept(store) == ["first", "second", "third"]
-    end(third, 8)  # 24 events are more than the 20 that are kept
+    end(third, 8)  # three such streams take 7.5 KB of the 6 that are kept
     assert kept(store) == ["first", "third"]
 
 
@@ -168,3 +168,25 @@ def test_forgetting_a_deleted_stream_spares_the_one_that_took_its_id(
     clock.advance(1000)
     store.sweep()
     assert kept(store) == []
+
+
+def test_l46_a_long_answer_in_one_event_and_a_long_question_count_as_what_they_are(clock: ManualClock) -> None:
+    store = MemoryStore(clock, retention_seconds=3600, retained_bytes=100_000)
+    for name, question, answer in (("a", "?", "a" * 60_000), ("b", "?" * 60_000, "b"), ("c", "?", "c")):
+        stream = store.create(name, "ann", GenerationRequest("fast", (Message("user", question),)))
+        stream.append([TextDelta(answer), Ended("stop")])
+    assert kept(store) == ["b", "c"]
+
+
+def test_a_conversation_lists_its_own_streams_until_they_are_forgotten(
+    store: MemoryStore, new_stream: NewStream, clock: ManualClock
+) -> None:
+    for name in ("first", "second"):
+        end(new_stream(name, conversation_id="talk"), 2)
+    end(new_stream("other", conversation_id="another"), 2)
+    assert [stream.id for stream in store.list("ann", conversation_id="talk")] == ["first", "second"]
+    store.delete("first", "ann")
+    assert [stream.id for stream in store.list("ann", conversation_id="talk")] == ["second"]
+    clock.advance(3601)
+    store.sweep()
+    assert list(store.list("ann", conversation_id="talk")) == []

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 from array import array
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from headrace.clock import Clock
@@ -135,17 +134,19 @@ class MemoryStore:
     Args:
         clock: for the streams' times.
         retention_seconds: how long a stream is kept after its end.
-        retained_events: how many events of ended streams are kept at the most; a million take about 130 MB.
+        retained_bytes: about how much ended streams may take altogether.
     """
 
-    def __init__(self, clock: Clock, retention_seconds: float, retained_events: int = 1_000_000) -> None:
+    def __init__(self, clock: Clock, retention_seconds: float, retained_bytes: int = 256 << 20) -> None:
         self._clock = clock
         self._retention_ns = int(retention_seconds * 1e9)
-        self._most_events = retained_events
+        self._most_bytes = retained_bytes
         self._streams: dict[tuple[str, str], MemoryStream] = {}
-        # Those that ended, in the order they did, so that forgetting never has to search.
-        self._ended: deque[MemoryStream] = deque()
-        self._ended_events = 0
+        # The streams of a conversation, in the order they began: every question of it asks for them.
+        self._conversations: dict[tuple[str, str], list[MemoryStream]] = {}
+        # Those that ended and what they take, in the order they did, so that forgetting never has to search.
+        self._ended: dict[MemoryStream, int] = {}
+        self._ended_bytes = 0
 
     def create(self, stream_id: str, owner: str, request: GenerationRequest) -> MemoryStream:
         """A new, empty stream."""
@@ -155,6 +156,8 @@ class MemoryStore:
                 f"you already have a stream {stream_id!r}; choose another id, or read it at /v1/streams/{stream_id}"
             )
         stream = self._streams[key] = MemoryStream(stream_id, owner, request, self._clock, self._keep)
+        if request.conversation_id is not None:
+            self._conversations.setdefault((owner, request.conversation_id), []).append(stream)
         return stream
 
     def open(self, stream_id: str, owner: str) -> MemoryStream:
@@ -168,35 +171,52 @@ class MemoryStore:
 
     def list(self, owner: str, *, conversation_id: str | None = None) -> Sequence[MemoryStream]:
         """The owner's streams, oldest first."""
-        return [
-            stream
-            for (whose, _), stream in self._streams.items()
-            if whose == owner and (conversation_id is None or stream.request.conversation_id == conversation_id)
-        ]
+        if conversation_id is not None:
+            return tuple(self._conversations.get((owner, conversation_id), ()))
+        return [stream for (whose, _), stream in self._streams.items() if whose == owner]
 
     def delete(self, stream_id: str, owner: str) -> None:
         """Forgets a stream. Its readers read it to its end."""
-        stream = self.open(stream_id, owner)
-        del self._streams[owner, stream_id]
-        if stream.ended is not None:
-            self._ended.remove(stream)
-            self._ended_events -= stream.length
+        self._forget(self.open(stream_id, owner))
 
     def sweep(self) -> None:
         """Forgets the streams that ended longer ago than the retention."""
         horizon = self._clock.monotonic_ns() - self._retention_ns
-        while self._ended and (ended_ns := self._ended[0].ended_ns) is not None and ended_ns < horizon:
-            self._forget_oldest()
+        while (oldest := next(iter(self._ended), None)) is not None:
+            if oldest.ended_ns is None or oldest.ended_ns >= horizon:
+                return
+            self._forget(oldest)
 
     def _keep(self, stream: MemoryStream) -> None:
         if self._streams.get((stream.owner, stream.id)) is not stream:
             return  # deleted while it was going on
-        self._ended.append(stream)
-        self._ended_events += stream.length
-        while self._ended_events > self._most_events and len(self._ended) > 1:
-            self._forget_oldest()
+        self._ended[stream] = size = _about_bytes(stream)
+        self._ended_bytes += size
+        while self._ended_bytes > self._most_bytes and len(self._ended) > 1:
+            self._forget(next(iter(self._ended)))
 
-    def _forget_oldest(self) -> None:
-        stream = self._ended.popleft()
-        self._ended_events -= stream.length
+    def _forget(self, stream: MemoryStream) -> None:
         del self._streams[stream.owner, stream.id]
+        self._ended_bytes -= self._ended.pop(stream, 0)
+        if (conversation_id := stream.request.conversation_id) is not None:
+            conversation = self._conversations[stream.owner, conversation_id]
+            conversation.remove(stream)
+            if not conversation:
+                del self._conversations[stream.owner, conversation_id]
+
+
+# What a stream, and an event with a delta of a token or two, take in CPython 3.11.
+STREAM_BYTES = 1500
+EVENT_BYTES = 130
+MOST_WEIGHED = 64
+
+
+def _about_bytes(stream: MemoryStream) -> int:
+    """About how much memory a stream takes: what was asked, and what was answered."""
+    contents = [message.content for message in stream.request.messages if message.content is not None]
+    asked = sum(len(content) if isinstance(content, str) else len(bytes(content)) for content in contents)
+    said = stream.length * EVENT_BYTES
+    if stream.length <= MOST_WEIGHED:
+        # Few events: they may be long. Of many, each is a delta, and looking at all of them would cost a tenth of them.
+        said += sum(len(getattr(event, "text", "")) for event in stream.read(0, stream.length))
+    return STREAM_BYTES + asked + said
