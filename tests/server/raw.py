@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -96,6 +97,19 @@ def _body(incoming: Any, headers: dict[str, str]) -> bytes:
         return body
     size_bytes = headers.get("content-length")
     return bytes(incoming.read() if size_bytes is None else incoming.read(int(size_bytes)))
+
+
+def settled(port: int) -> dict[str, Any]:
+    """What `/health` says once no stream is in progress any more.
+
+    Raises:
+        AssertionError: one still is, though nobody reads it.
+    """
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while (known := health(port))["streams"]:
+        assert time.monotonic() < deadline, known
+        time.sleep(0.005)
+    return known
 
 
 def health(port: int) -> dict[str, Any]:

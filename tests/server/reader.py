@@ -78,6 +78,15 @@ class Reader:
             if text := text_of(frame):
                 yield text
 
+    async def send(self, data: bytes) -> None:
+        """Sends more."""
+        self._outgoing.write(data)
+        await self._outgoing.drain()
+
+    def half_close(self) -> None:
+        """Says that no more will be sent, and goes on reading, or not."""
+        self._outgoing.write_eof()
+
     def leave(self) -> None:
         """Closes the connection."""
         self._outgoing.close()

@@ -55,6 +55,8 @@ async def answer_live(
                 return
         content_type = (b"content-type", protocol.framing.content_type.encode("ascii"))
         outlet.begin(200, [content_type, NO_CACHE, NO_BUFFER, identity, (b"x-request-id", outlet.request_id)])
+        if scope["method"] == "HEAD":
+            return
         delivery = Delivery(stream, offset, protocol, options, outlet)
         house.deliveries.add(delivery)
         try:

@@ -14,6 +14,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any, Literal, TypeAlias, cast
 
+import httptools
 from starlette.types import Scope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -98,6 +99,10 @@ class Outlet:
         if self._chunked:
             headers = [*headers, (b"transfer-encoding", b"chunked")]
         self._held = self._head(cycle, status, headers)
+        if cycle.scope["method"] == "HEAD":
+            self.flush()
+            self._finish(cycle)
+            return
         cycle.message_event = _DEAF  # a stream may last: what it does not need is let go
 
     def write(self, data: bytes) -> None:
@@ -137,6 +142,16 @@ class Outlet:
             self._transport.close()
             cycle.response_complete = True
             self._cycle = None
+
+    def leave(self) -> None:
+        """Says that the reader has left. Called by the connection."""
+        cycle, self._cycle = self._cycle, None
+        self.gone = True
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        if self.on_gone is not None:
+            self.on_gone()
 
     def _head(self, cycle: RequestResponseCycle, status: int, headers: Headers) -> bytes:
         cycle.response_started = self.started = True
@@ -216,6 +231,7 @@ class Connection(HttpToolsProtocol):
         self._begun = 0
         self._head_bytes = 0
         self._refusal: HeadraceError | None = None
+        self._declining = False
         self._stalled_bytes = 0
         self._stalled_since: float | None = None
 
@@ -229,7 +245,12 @@ class Connection(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         """Bytes from the reader."""
         phase, begun = self._phase, self._begun
-        super().data_received(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as wish:
+            self._decline_upgrade(data[wish.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("")
         if self._phase != "head":
             return
         # Where other requests, or the rest of one, came in the same packet, it says nothing of this head's size.
@@ -238,14 +259,19 @@ class Connection(HttpToolsProtocol):
             if self._head_bytes > self.settings.header_limit_bytes:
                 self._refuse(self._too_large())
 
+    def eof_received(self) -> None:
+        """The reader will say no more: taken for leaving, at once. What was written before still goes out."""
+        self._tell_outlets()
+
     def connection_lost(self, exc: Exception | None) -> None:
         """The reader has left, or was closed."""
         super().connection_lost(exc)
+        self._tell_outlets()
+
+    def _tell_outlets(self) -> None:
         outlets, self._outlets = self._outlets, []
         for outlet in outlets:
-            outlet.gone = True
-            if outlet.on_gone is not None:
-                outlet.on_gone()
+            outlet.leave()
 
     def pause_writing(self) -> None:
         """The reader is slower than its stream."""
@@ -278,11 +304,11 @@ class Connection(HttpToolsProtocol):
         size_bytes = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size_bytes > self.settings.header_limit_bytes:
             self._refusal = self._too_large()
-            raise ValueError("too large")  # ends the parsing; uvicorn then asks for `send_400_response`
-        before = self.cycle
-        super().on_headers_complete()
-        if self.cycle is before:  # an upgrade to WebSocket
+            raise ValueError("too large")  # ends the parsing: `data_received` then asks for `send_400_response`
+        self._declining = self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+        if self._declining:
             return
+        super().on_headers_complete()
         self._enter("body")
         outlet = Outlet(self, self.cycle)
         self._outlets.append(outlet)
@@ -291,8 +317,22 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """The body of a request is there."""
-        self._enter("answer")
+        if self._declining:
+            return
+        # Some are answered before their body has arrived.
+        self._enter("answer" if self._outlets else "idle")
         super().on_message_complete()
+
+    def _decline_upgrade(self, rest: bytes) -> None:
+        """Serves a request as if it had not asked for another protocol (RFC 9110, 7.8); `rest` came behind its head.
+
+        The parser takes what follows such a head for the other protocol, and the body is lost: the head is read anew
+        without the wish. Java's own client asks for HTTP/2 in this way with every first request.
+        """
+        lines = [b"%b %b HTTP/%b" % (self.parser.get_method(), self.url, self.parser.get_http_version().encode())]
+        lines += [b"%b: %b" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.data_received(b"\r\n".join([*lines, b"", rest]))
 
     # -- called by outlets
 
@@ -321,12 +361,11 @@ class Connection(HttpToolsProtocol):
     def check_deadlines(self, now: float) -> None:
         """Closes the connection if something it waits for is overdue. Called for every connection once a second."""
         settings = self.settings
-        if self.transport.is_closing():
-            return
         waited = now - self._since
-        if self._stalled_since is not None:
+        if self._stalled_since is not None or self.transport.is_closing():
+            # One that is closing waits for its last bytes to be taken, and would for ever.
             waiting = self.transport.get_write_buffer_size()
-            if waiting < self._stalled_bytes:
+            if self._stalled_since is None or waiting < self._stalled_bytes:
                 self._stalled_since = now
             elif now - self._stalled_since > settings.write_stall_seconds:
                 self.transport.abort()
