@@ -9,6 +9,7 @@ import pytest
 
 from headrace.errors import HeadraceError, StreamExists, UnknownStream
 from headrace.events import Ended, Event, TextDelta
+from headrace.requests import GenerationRequest, Message
 from headrace.streams.memory import MemoryStore, MemoryStream
 from headrace.testing.clock import ManualClock
 
@@ -76,7 +77,7 @@ def test_streams_are_listed_oldest_first_and_of_one_conversation_where_it_is_nam
     new_stream("d", "bob", conversation_id="c")
     assert kept(store) == ["a", "b", "c"]
     assert [stream.id for stream in store.list("ann", conversation_id="c")] == ["a", "c"]
-    assert store.list("ann", conversation_id="unheard of") == []
+    assert not store.list("ann", conversation_id="unheard of")
 
 
 def test_a_deleted_stream_is_gone_and_its_id_free(store: MemoryStore, new_stream: NewStream) -> None:
