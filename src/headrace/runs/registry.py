@@ -18,7 +18,7 @@ from headrace.runs.upstreams import Models
 logger = logging.getLogger("headrace.runs")
 
 SWEEP_SECONDS = 0.25
-"""How often the timers of all runs are looked at."""
+"""How often all runs are looked after: their timers, and those that wait for a reader to return."""
 
 CANCELLED = Failure("cancelled", "the answer was cancelled; what was said before stands", 499)
 LEFT = Failure("cancelled", "the answer was cancelled because its last reader left", 499)
@@ -46,6 +46,8 @@ class Runs:
         self._observers = observers
         self._most = most
         self._live: dict[tuple[str, str], Run] = {}
+        # Until when those without readers wait for one to return, on the monotonic clock.
+        self._waiting_until_ns: dict[tuple[str, str], float] = {}
         self._sweeper: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
@@ -53,9 +55,9 @@ class Runs:
         return len(self._live)
 
     def open(self) -> None:
-        """Begins to look after the timers. To be called on the event loop that the runs shall have."""
+        """Begins to look after the runs. To be called on the event loop that they shall have."""
         self._loop = asyncio.get_running_loop()
-        self._sweeper = asyncio.create_task(self._sweep(), name="headrace timers")
+        self._sweeper = asyncio.create_task(self._sweep(), name="headrace runs")
 
     async def close(self) -> None:
         """Ends what is still in progress, at once."""
@@ -103,14 +105,31 @@ class Runs:
 
     def reader_left(self, stream: Stream) -> None:
         """A reader of the stream has left. If it was the last, the request's policy says what becomes of the run."""
-        run = self._live.get((stream.owner, stream.id))
+        key = (stream.owner, stream.id)
+        run = self._live.get(key)
         if run is None or stream.readers:
             return
         policy = stream.request.on_disconnect
         if policy is None or policy == "cancel":
             run.cancel(LEFT)
         elif policy != "continue":
-            self._loop.call_later(policy, self._cancel_if_alone, run)
+            self._waiting_until_ns[key] = self._clock.monotonic_ns() + policy * 1e9
+
+    def look_after(self) -> None:
+        """Stops what takes longer than its timers allow, and what no reader has returned to in time.
+
+        Called four times a second. A reader that returned and left again is waited for anew.
+        """
+        now = self._clock.monotonic_ns()
+        for run in list(self._live.values()):
+            try:
+                run.check_timers(now)
+            except Exception:
+                logger.exception("the timers of stream %s", run.stream.id)
+        for key in [key for key, until in self._waiting_until_ns.items() if until <= now]:
+            del self._waiting_until_ns[key]
+            if not self._live[key].stream.readers:
+                self._live[key].cancel(LEFT)
 
     async def drain(self, seconds: float) -> None:
         """Takes no new runs, lets those in progress finish for `seconds`, then ends them `incomplete`."""
@@ -129,6 +148,7 @@ class Runs:
             await run.perform()
         finally:
             del self._live[key]
+            self._waiting_until_ns.pop(key, None)
             for observer in self._observers:
                 try:
                     observer.ended(run.stream)
@@ -136,17 +156,7 @@ class Runs:
                     # An observer measures; it may not harm what it measures, nor the next observer.
                     logger.exception("an observer failed on stream %s", run.stream.id)
 
-    @staticmethod
-    def _cancel_if_alone(run: Run) -> None:
-        if not run.stream.readers:
-            run.cancel(LEFT)
-
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            now = self._clock.monotonic_ns()
-            for run in list(self._live.values()):
-                try:
-                    run.check_timers(now)
-                except Exception:
-                    logger.exception("the timers of stream %s", run.stream.id)
+            self.look_after()
