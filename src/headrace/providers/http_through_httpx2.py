@@ -27,8 +27,8 @@ class Httpx2Transport:
         self._upstream = upstream
         self._base_url = base_url.rstrip("/")
         self._clock = clock
-        # The four timers are the run's; httpx2 has none of its own here. Nor does it count connections: where there is a
-        # limit it is `max_concurrent`, and whoever waits for a place is told so.
+        # The four timers are the run's; httpx2 has none of its own here. Nor does it count connections: where there is
+        # a limit it is `max_concurrent`, and whoever waits for a place is told so.
         self._client = httpx2.AsyncClient(
             headers={**headers, "Accept-Encoding": "identity"},
             timeout=None,

@@ -10,7 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import email.utils
+import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from typing import Any, Literal
 
 import msgspec
@@ -21,7 +23,8 @@ from headrace.events import Ended
 from headrace.interfaces import Write
 from headrace.providers.catalogue import completed, service_of
 from headrace.providers.http import HTTPTransport
-from headrace.providers.openai_hearing import Hearing, refused, without_secrets
+from headrace.providers.openai_hearing import Hearing
+from headrace.providers.openai_refusals import json_or_text, refused, without_secrets
 from headrace.providers.transport import Response, Transport
 from headrace.requests import GenerationRequest, Message
 from headrace.settings import UpstreamSettings
@@ -33,6 +36,8 @@ SECONDS_AFTER_FINISH = 2.0
 # The most that is read of an answer that is not streamed, and of an error.
 MOST_WHOLE_BYTES = 32 << 20
 MOST_ERROR_BYTES = 64 << 10
+
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
 
@@ -86,18 +91,16 @@ class OpenAIProvider:
             elif "event-stream" in kind:
                 await self._listen(response, hearing, write)
             else:
+                said = f"{kind[:80] or 'without a content type'} instead of a stream: {await _text(response)}"
                 raise UpstreamMalformed(
-                    f"{self._name} answered {kind or 'without a content type'} instead of a stream: "
-                    + without_secrets(await _excerpt(response), self._secret),
-                    upstream=self._name,
+                    f"{self._name} answered {without_secrets(said, self._secret)[:300]}", upstream=self._name
                 )
+            if hearing.failure is None and (events := hearing.finish()):
+                write(events)
             if hearing.failure is not None:
                 raise hearing.failure
-            events, ended = hearing.finish()
-            if events:
-                write(events)
             response.release()
-            return ended
+            return hearing.ended()
         finally:
             await response.close()
 
@@ -117,12 +120,11 @@ class OpenAIProvider:
         def hear_the_rest(pieces: Sequence[bytes]) -> bool:
             if events := feed(pieces):
                 write(events)
-            return hearing.done or hearing.failure is not None
+            return hearing.done
 
         with contextlib.suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(SECONDS_AFTER_FINISH):
                 await response.listen(hear_the_rest)
-        hearing.failure = None
 
     async def models(self) -> Sequence[str]:
         """The names of the upstream's models."""
@@ -132,14 +134,14 @@ class OpenAIProvider:
             if response.status != 200:
                 raise await self._refusal(response)
             try:
-                listed = msgspec.json.decode(await _read_all(response, MOST_WHOLE_BYTES), type=_ModelList)
-            except msgspec.DecodeError as error:
+                listed = _decode_models(await _read_all(response, MOST_WHOLE_BYTES))
+            except (ValueError, RecursionError) as error:
                 raise UpstreamMalformed(
                     f"{self._name} sent no list of models ({error})", upstream=self._name
                 ) from error
         finally:
             await response.close()
-        return [model.id for model in listed.data]
+        return [model.id for model in (listed if isinstance(listed, list) else listed.data)]
 
     async def close(self) -> None:
         """Closes the connections kept alive."""
@@ -157,15 +159,10 @@ class OpenAIProvider:
             body = await _read_all(response, MOST_ERROR_BYTES)
         except UpstreamError:
             body = b""  # the status alone says enough
-        error: Any
-        try:
-            error = msgspec.json.decode(body)
-        except msgspec.DecodeError:
-            error = body.decode("utf-8", "replace")
         return refused(
             self._name,
             response.status,
-            error,
+            json_or_text(body),
             retry_after_seconds=retry_after_seconds(response.headers, self._clock.unix_ns()),
             secret=self._secret,
         )
@@ -177,6 +174,10 @@ class _Model(msgspec.Struct):
 
 class _ModelList(msgspec.Struct):
     data: list[_Model]
+
+
+# Together's list is bare.
+_decode_models = msgspec.json.Decoder(_ModelList | list[_Model]).decode
 
 
 def asking_body(request: GenerationRequest, *, max_tokens_field: MaxTokensField, asks_usage: bool) -> bytes:
@@ -227,23 +228,23 @@ async def _read_all(response: Response, most_bytes: int) -> bytes:
     return b"".join(read)
 
 
-async def _excerpt(response: Response) -> str:
-    return (await _read_all(response, MOST_ERROR_BYTES)).decode("utf-8", "replace").strip()[:200]
+async def _text(response: Response) -> str:
+    return (await _read_all(response, MOST_ERROR_BYTES)).decode("utf-8", "replace").strip()
 
 
 def retry_after_seconds(headers: Mapping[str, str], unix_ns: int) -> float | None:
-    """When an upstream says to come back: `retry-after-ms`, or `retry-after` in seconds or as a date (RFC 9110, 10.2.3)."""
+    """When an upstream says to come back: `retry-after-ms`, or `retry-after` in seconds or as a date.
+
+    Source: RFC 9110, 10.2.3, and OpenAI's SDKs, which read fractions too. `None` where there is neither.
+    """
     for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name)
-        if value is None:
-            continue
+        value = headers.get(name, "").strip()
+        if _NUMBER.fullmatch(value):
+            return float(value) * unit
         try:
-            return max(0.0, float(value) * unit)
-        except ValueError:
-            pass
-        try:
-            return max(0.0, email.utils.parsedate_to_datetime(value).timestamp() - unix_ns / 1e9)
-        except ValueError:
+            date = email.utils.parsedate_to_datetime(value)
+            return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - unix_ns / 1e9)
+        except (ValueError, OverflowError):
             continue  # neither: as if it were not there
     return None
 

@@ -1,12 +1,12 @@
 """What all text chunks of one answer have in common, so that the next ones are split instead of decoded.
 
 The chunks of one stream differ in the text they carry and in nothing else: the same id, model, time and empty fields
-around it, byte for byte. Once one chunk has been decoded and found to be text alone, the bytes before and after its text
-are known, and every further chunk between the same bytes must mean the same with another text, which alone is
+around it, byte for byte. Once one chunk has been decoded and found to be text alone, the bytes before and after its
+text are known, and every further chunk between the same bytes must mean the same with another text, which alone is
 then decoded. Whatever does not fit exactly is left to the ordinary decoder: the template is a shorter way to the same
 events, never to others.
 
-Pure: imports the standard library and msgspec.
+Pure: imports the standard library, msgspec and its own room.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ import re
 from collections.abc import Sequence
 
 import msgspec
+
+from headrace.wire.openai_chat import decode_plain
 
 _TEXT = re.compile(rb'"content":\s*("(?:[^"\\]|\\.)*")')
 _decode_text = msgspec.json.Decoder(str).decode
@@ -38,16 +40,20 @@ class ChunkTemplate:
 
         `None` where the text cannot be found in it beyond doubt.
         """
-        found = list(_TEXT.finditer(payload))
-        if len(found) != 1 or b"\n" in payload:
+        found = _TEXT.search(payload)
+        if found is None or b"\n" in payload:
             return None
-        start, end = found[0].span(1)
+        start, end = found.span(1)
+        before, behind = payload[:start], payload[end:]
         try:
-            if _decode_text(payload[start:end]) != text:
-                return None
-        except msgspec.DecodeError:
+            # It is the text if it reads as the text, and if without it there is none.
+            is_the_text = (
+                _decode_text(payload[start:end]) == text
+                and decode_plain(before + b'""' + behind).choices[0].delta.content == ""
+            )
+        except ValueError:
             return None
-        return cls(payload[:start], payload[end:], choice)
+        return cls(before, behind, choice) if is_the_text else None
 
     def texts(self, pieces: Sequence[bytes], start: int) -> list[str]:
         """The texts of the pieces from `start` on, as far as they are whole events of this template.
@@ -69,10 +75,11 @@ class ChunkTemplate:
                 break
             parts.append(piece[first:last])
         try:
-            # As one array: whatever a part holds besides one text makes it invalid, or longer.
+            # As one array: whatever a part holds besides one text makes it invalid, or longer. The line end keeps a
+            # text that one part leaves open from being closed by the next: no text may hold one.
             if len(parts) < 2:
                 return [_decode_text(parts[0])] if parts else []
-            texts = _decode_texts(b"[%b]" % b",".join(parts))
-        except msgspec.DecodeError:
+            texts = _decode_texts(b"[%b]" % b",\n".join(parts))
+        except ValueError:  # no text, or broken UTF-8
             return []
         return texts if len(texts) == len(parts) else []

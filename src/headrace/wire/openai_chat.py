@@ -49,7 +49,7 @@ class PlainChunk(msgspec.Struct, gc=False):
 class Choice(msgspec.Struct):
     """One choice of a chunk or of a whole answer, as loosely as upstreams write it."""
 
-    index: int = 0
+    index: int | None = None
     delta: dict[str, Any] | None = None
     message: dict[str, Any] | None = None
     finish_reason: str | None = None
@@ -75,20 +75,38 @@ class ChunkUsage(msgspec.Struct):
     """DeepSeek's name for cached tokens."""
 
 
-class GroqExtras(msgspec.Struct):
-    """Groq puts usage here when none was asked for."""
-
-    usage: ChunkUsage | None = None
-    error: Any = None
-
-
 class Chunk(msgspec.Struct):
-    """A chunk, or a whole answer: they differ in `delta` and `message` only."""
+    """A chunk, or a whole answer: they differ in `delta` and `message` only. What is no text is taken as it comes."""
 
     choices: list[Choice] | None = None
-    usage: ChunkUsage | None = None
+    usage: Any = None
     error: Any = None
-    x_groq: GroqExtras | None = None
+    x_groq: Any = None
+    """Groq's own: usage where none was asked for, and errors."""
+    object: Any = None
+    type: Any = None
+    message: Any = None
+    code: Any = None
+
+    def said_error(self) -> Any:
+        """The error this chunk is, in whatever shape; something false where it is none."""
+        if self.error:
+            return self.error
+        if self.choices is None and "error" in (self.object, self.type):  # vLLM before 2025: the error is the chunk
+            return {"message": self.message, "code": self.code}
+        return self.x_groq.get("error") if isinstance(self.x_groq, dict) else None
+
+    def said_usage(self) -> ChunkUsage | None:
+        """The usage in this chunk, wherever it stands; `None` where there is none, or none that can be read."""
+        usage = self.usage
+        if not usage and isinstance(self.x_groq, dict):
+            usage = self.x_groq.get("usage")
+        if not usage:
+            return None
+        try:
+            return msgspec.convert(usage, ChunkUsage, strict=False)
+        except msgspec.ValidationError:
+            return None  # the text beside it is worth more than its numbers
 
 
 decode_plain = msgspec.json.Decoder(PlainChunk).decode
@@ -106,9 +124,9 @@ def decode(payload: bytes) -> Chunk:
     """
     try:
         return _decode_chunk(payload)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    except msgspec.DecodeError:
+    except ValueError:  # broken UTF-8 is one of its own
         try:
             return msgspec.convert(json.loads(payload.decode("utf-8", "replace")), Chunk)
         except (msgspec.ValidationError, RecursionError) as error:
