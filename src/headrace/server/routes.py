@@ -199,7 +199,8 @@ async def cancel_stream(house: House, scope: Scope, receive: Receive) -> None:
     """`POST /v1/streams/{id}/cancel`: stops it for everybody. Twice is the same as once."""
     stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
     house.cancel(stream)
-    send_json(scope, json_text.encode({"id": stream.id, "state": _state(stream), "cancelled": True}))
+    cancelled = stream.ended is None or stream.ended.ending == "cancelled"
+    send_json(scope, json_text.encode({"id": stream.id, "state": _state(stream), "cancelled": cancelled}))
 
 
 async def health(house: House, scope: Scope, receive: Receive) -> None:
