@@ -123,9 +123,7 @@ def test_what_is_still_going_on_is_never_forgotten(
     assert kept(store) == ["running"]
 
 
-def test_l46_what_ended_first_goes_first_when_too_much_is_kept(
-    store: MemoryStore, new_stream: NewStream
-) -> None:
+def test_l46_what_ended_first_goes_first_when_too_much_is_kept(store: MemoryStore, new_stream: NewStream) -> None:
     first, second, third = new_stream("first"), new_stream("second"), new_stream("third")
     end(second, 8)
     end(first, 8)

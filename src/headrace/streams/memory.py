@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from array import array
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Sequence
 
 from headrace.clock import Clock
@@ -144,8 +145,9 @@ class MemoryStore:
         self._streams: dict[tuple[str, str], MemoryStream] = {}
         # The streams of a conversation, in the order they began: every question of it asks for them.
         self._conversations: dict[tuple[str, str], list[MemoryStream]] = {}
-        # Those that ended and what they take, in the order they did, so that forgetting never has to search.
-        self._ended: dict[MemoryStream, int] = {}
+        # Those that ended and what they take, in the order they did, so that forgetting never has to search: the first
+        # entry of a plain dict lies behind the gaps of all that were taken out before it.
+        self._ended: OrderedDict[MemoryStream, int] = OrderedDict()
         self._ended_bytes = 0
 
     def create(self, stream_id: str, owner: str, request: GenerationRequest) -> MemoryStream:
