@@ -191,13 +191,13 @@ class _BodyOptions(msgspec.Struct):
     event_ids: bool | None = None
 
 
-def read_options(fields: Fields, headers: Mapping[str, str]) -> Options:
-    """The options in the body's `headrace` object and in the headers of the same meaning; a header wins.
+def read_options(fields: Fields | None, headers: Mapping[str, str]) -> Options:
+    """The options in the body's `headrace` object, where there is a body, and in the headers; a header wins.
 
     Raises:
         InvalidRequest: one of them is not what it may be.
     """
-    raw = fields.take_raw("headrace")
+    raw = None if fields is None else fields.take_raw("headrace")
     if raw is None and not _has_options(headers):
         return _NO_OPTIONS
     body = _BodyOptions()

@@ -21,6 +21,7 @@ from headrace.identifiers import is_stream_id
 from headrace.interfaces import ReaderProtocol, Stream
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.objects import error_object, timing_object, usage_object
+from headrace.protocols.reading import read_options, reader_options
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.server.answering import answer_live, answer_whole, send_error, wishes_to_return
 from headrace.server.bodies import read_body, require_json
@@ -177,7 +178,10 @@ async def show_stream(house: House, scope: Scope, receive: Receive) -> None:
 
 
 async def stream_events(house: House, scope: Scope, receive: Receive) -> None:
-    """`GET /v1/streams/{id}/events?after=&protocol=`: one more reader, from any offset, in any protocol."""
+    """`GET /v1/streams/{id}/events?after=&protocol=`: one more reader, from any offset, in any protocol.
+
+    What the first reader asked for in its body is asked for anew: `include_usage` here, everything else in headers.
+    """
     stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
     headers = headers_of(scope)
     query = _query(scope)
@@ -189,8 +193,10 @@ async def stream_events(house: House, scope: Scope, receive: Receive) -> None:
         # An EventSource that has read it to the end comes back until it is told not to.
         outlet_of(scope).respond(204, [], b"")
         return
-    with_ids = headers.get("headrace-event-ids", "true" if "last-event-id" in headers else "").lower() in ("true", "1")
-    options = ReaderOptions(event_ids=with_ids)
+    asked = read_options(None, headers)
+    if "last-event-id" in headers and "headrace-event-ids" not in headers:
+        asked = msgspec.structs.replace(asked, event_ids=True)  # it came from frames with ids, and goes on with them
+    options = reader_options(asked, include_usage=query.get("include_usage", "").lower() in ("true", "1"))
     offset = min(after + 1, stream.length)
     await answer_live(house, stream, PROTOCOLS[name], options, scope, offset=offset, early_headers=True)
 
