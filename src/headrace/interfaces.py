@@ -189,6 +189,11 @@ class Framing(Protocol):
         ...
 
     @property
+    def tells_endings(self) -> bool:
+        """Whether records can say how a stream ended; where not, one that did not end well is cut off."""
+        ...
+
+    @property
     def between(self) -> bytes:
         """What stands between two records: records joined by it are framed like the records one by one."""
         ...
@@ -215,6 +220,10 @@ class Encoder(Protocol):
 
         Records that follow each other may come joined by the framing's `between`, as one.
         """
+        ...
+
+    def heartbeat(self) -> list[bytes]:
+        """Records that say nothing, for a framing that has no heartbeat; none where readers know no such record."""
         ...
 
 

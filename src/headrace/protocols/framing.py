@@ -1,17 +1,18 @@
-"""How records become bytes on a connection. Server-sent events so far; a record is one line of JSON.
+"""How records become bytes on a connection: server-sent events in two ways, lines of JSON, bare text.
 
-Pure. Source: WHATWG HTML, section 9.2, by way of `headrace.wire.sse`.
+Pure. Sources: WHATWG HTML, section 9.2, by way of `headrace.wire.sse`; NDJSON, by way of `headrace.wire.ndjson`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headrace.wire.ndjson import lines
 from headrace.wire.sse import BETWEEN_DATA_FRAMES, comment, comment_line, data_frames
 
 
 class EventStream:
-    """Server-sent events: a `data:` line and a blank line for each record.
+    """Server-sent events: a `data:` line and a blank line for each record, which is one line of JSON.
 
     Args:
         heartbeat_with_ids: the heartbeat where frames carry ids. OpenAI's Python clients take a blank line after an id
@@ -20,6 +21,7 @@ class EventStream:
 
     content_type = "text/event-stream; charset=utf-8"
     heartbeat = comment("hb")
+    tells_endings = True
     between = BETWEEN_DATA_FRAMES
 
     def __init__(self, *, heartbeat_with_ids: bytes = comment("hb")) -> None:
@@ -38,8 +40,65 @@ class EventStream:
         return data_frames(records, identifiers=[*[None] * (len(records) - 1), offset])
 
 
+class EventLinesStream:
+    """Server-sent events whose records are all lines of an event, `event:` and several `data:` where there are such."""
+
+    content_type = EventStream.content_type
+    heartbeat = heartbeat_with_ids = EventStream.heartbeat
+    tells_endings = True
+    between = b"\n\n"
+
+    @staticmethod
+    def frame(records: Sequence[bytes]) -> bytes:
+        """The records for one write."""
+        return b"\n\n".join(records) + b"\n\n" if records else b""
+
+    def frame_with_id(self, records: Sequence[bytes], offset: int) -> bytes:
+        """The records made from one event, the last with its offset."""
+        return self.frame([*records[:-1], b"id: %d\n%b" % (offset, records[-1])]) if records else b""
+
+
+class JSONLines:
+    """NDJSON: a line for each record, and no room for ids or heartbeats: a blank line is taken for broken JSON."""
+
+    content_type = "application/x-ndjson"
+    heartbeat = heartbeat_with_ids = b""
+    tells_endings = True
+    between = b"\n"
+
+    @staticmethod
+    def frame(records: Sequence[bytes]) -> bytes:
+        """The records for one write."""
+        return lines(records)
+
+    def frame_with_id(self, records: Sequence[bytes], offset: int) -> bytes:
+        """The records made from one event."""
+        return lines(records)
+
+
+class BareText:
+    """The text and nothing else. It cannot say how it ended."""
+
+    content_type = "text/plain; charset=utf-8"
+    heartbeat = heartbeat_with_ids = b""
+    tells_endings = False
+    between = b""
+
+    @staticmethod
+    def frame(records: Sequence[bytes]) -> bytes:
+        """The records for one write."""
+        return b"".join(records)
+
+    def frame_with_id(self, records: Sequence[bytes], offset: int) -> bytes:
+        """The records made from one event."""
+        return b"".join(records)
+
+
 EVENT_STREAM = EventStream()
 OPENAI_EVENT_STREAM = EventStream(heartbeat_with_ids=comment_line("hb"))
+EVENT_LINES_STREAM = EventLinesStream()
+JSON_LINES = JSONLines()
+BARE_TEXT = BareText()
 
 
 def joined(before: bytes, middles: list[bytes], between: bytes, behind: bytes) -> bytes:

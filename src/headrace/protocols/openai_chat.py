@@ -132,6 +132,10 @@ class ChunkEncoder:
             records.append(joined(self._open, texts, self._between, self._close))
         return records
 
+    def heartbeat(self) -> list[bytes]:
+        """None: the framing has one."""
+        return []
+
     def _encode(self, event: Event, records: list[bytes]) -> None:
         match event:
             case TextDelta():

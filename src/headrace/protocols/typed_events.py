@@ -145,6 +145,10 @@ class TypedEncoder:
             records.append(joined(_TOKEN_OPEN, texts, _BETWEEN_TOKENS, _TOKEN_CLOSE))
         return records
 
+    def heartbeat(self) -> list[bytes]:
+        """None: the framing has one."""
+        return []
+
     def _encode(self, event: Event, records: list[bytes]) -> None:
         match event:
             case TextDelta():

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from headrace.errors import InternalError
-from headrace.events import CONTENT, Ended
+from headrace.events import CONTENT, FINISHED, Ended
 from headrace.interfaces import Encoder, Framing, ReaderProtocol, Stream
 from headrace.requests import ReaderOptions
 from headrace.server.connection import Outlet
@@ -110,7 +110,8 @@ class Delivery:
             self._fail()
             return
         if stream.ended is not None and self._offset >= stream.length:
-            self._settle("finished")
+            whole = stream.ended.ending in FINISHED or self._framing.tells_endings
+            self._settle("finished" if whole else "failed")
         elif outlet.gone:
             self._settle("gone")
 
@@ -119,9 +120,10 @@ class Delivery:
         if self._offset != self._seen_offset:
             self._seen_offset = self._offset
             self._quiet_since = now
-        elif seconds and now - self._quiet_since >= seconds and self._heartbeat and not self._outlet.paused:
+        elif seconds and now - self._quiet_since >= seconds and not self._outlet.paused:
             self._quiet_since = now
-            self._outlet.write(self._heartbeat)
+            if heartbeat := self._heartbeat or self._framing.frame(self._encoder.heartbeat()):
+                self._outlet.write(heartbeat)
 
     def _left(self) -> None:
         self._settle("gone")
@@ -132,7 +134,8 @@ class Delivery:
         failure = InternalError("headrace made a mistake while writing this answer; its log says which").failure()
         try:
             records = self._protocol.encoder(self.options).encode(0, (Ended("error", failure),))
-            self._outlet.write(self._framing.frame(records))
+            if data := self._framing.frame(records):
+                self._outlet.write(data)
         except Exception:
             logger.exception("telling the reader of stream %s failed too", self._stream.id)
         self._settle("failed")
