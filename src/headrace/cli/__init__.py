@@ -18,6 +18,7 @@ COMMANDS = {
     "ask": ("headrace.cli.ask", "ask"),
     "run": ("headrace.cli.ask", "ask"),
     "serve": ("headrace.cli.serve", "serve"),
+    "demo": ("headrace.cli.demo", "demo"),
 }
 """Every command: the file it is in and its name there. `run` is another word for `ask`."""
 
