@@ -50,7 +50,7 @@ class Choice:
 
 @dataclass(slots=True)
 class Answer:
-    """Everything said so far. `choices` has an entry for each choice that said something, and always one for 0."""
+    """Everything said so far. `choices` has an entry for each choice that said something or ended, always one for 0."""
 
     started: Started | None = None
     choices: dict[int, Choice] = field(default_factory=lambda: {0: Choice()})
@@ -102,6 +102,8 @@ class Answer:
                 self.usage = event.usage
             case Ended():
                 self.ended = event
+                for index, _ in event.choices:
+                    self.choice(index)
             case Status():
                 pass  # a phase is over when the answer is whole
             case _:

@@ -35,6 +35,9 @@ from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.usage import Usage
 from headrace.wire import json_text
 
+MOST_CHOICES = 128
+"""As many as OpenAI makes of one request (`n`)."""
+
 
 class OpenAIChat:
     """Requests and answers of `/v1/chat/completions`."""
@@ -119,8 +122,8 @@ class ChunkEncoder:
         records: list[bytes] = []
         texts: list[bytes] = []
         for event in events:
-            # The hot path: text of the first choice, once its role chunk is out. Such chunks are equal but for the text,
-            # so a run of them is one join.
+            # The hot path: text of the first choice, once its role chunk is out. Such chunks are equal but for the
+            # text, so a run of them is one join.
             if type(event) is TextDelta and event.choice == 0 and self._begun:
                 texts.append(json_text.string(event.text))
                 continue
@@ -181,13 +184,15 @@ class ChunkEncoder:
         self._between = self._close + OpenAIChat.framing.between + self._open
 
     def _begin(self, choice: int, records: list[bytes]) -> None:
-        if not self._begun:
-            # The hot path asks only whether anything has begun: choice 0 does so first, whichever speaks first.
-            self._begun.add(0)
-            records.append(self._chunk(0, b'{"role":"assistant","content":""}'))
-        if choice not in self._begun:
-            self._begun.add(choice)
-            records.append(self._chunk(choice, b'{"role":"assistant","content":""}'))
+        if choice in self._begun:
+            return
+        # Choices begin in their order, whichever speaks first: OpenAI's Python helper fails on any other, and the hot
+        # path asks only whether 0 has begun.
+        before = range(min(choice, MOST_CHOICES))
+        for each in (*before, choice):
+            if each not in self._begun:
+                self._begun.add(each)
+                records.append(self._chunk(each, b'{"role":"assistant","content":""}'))
 
     def _chunk(
         self,
@@ -208,7 +213,8 @@ class ChunkEncoder:
             endings = dict(ended.choices)
             extras = _extras(self._sources, None)
             extra = b',"headrace":%b' % json_text.encode(extras) if extras else b""
-            for choice in sorted(self._begun):
+            for choice in sorted(self._begun | endings.keys()):
+                self._begin(choice, records)
                 reason = json_text.string(endings.get(choice, ended.ending))
                 records.append(self._chunk(choice, b"{}", finish_reason=reason, extras=extra))
         if self._options.include_usage and self._usage is not None:
@@ -273,19 +279,25 @@ def _whole_choice(index: int, choice: Choice, ending: str, options: ReaderOption
 
 def _joined(pieces: Sequence[msgspec.Raw]) -> Any:
     """Pieces of one field put together: texts and lists are joined, objects merged by the same rule; else the last."""
-    values = [msgspec.json.decode(piece) for piece in pieces]
-    return _merged(values)
+    return _merged([json_text.decode(bytes(piece)) for piece in pieces])
+
+
+# What is told with each piece and is no piece itself.
+_TOLD_AGAIN = frozenset({"id", "index", "type"})
 
 
 def _merged(values: list[Any]) -> Any:
+    if not values:
+        return None
     if all(isinstance(value, str) for value in values):
         return "".join(values)
     if all(isinstance(value, list) for value in values):
         return [entry for value in values for entry in value]
     if all(isinstance(value, dict) for value in values):
         keys = dict.fromkeys(key for value in values for key in value)
-        return {key: _merged([value[key] for value in values if value.get(key) is not None]) for key in keys}
-    return values[-1] if values else None
+        told = {key: [value[key] for value in values if value.get(key) is not None] for key in keys}
+        return {key: _merged(given[-1:] if key in _TOLD_AGAIN else given) for key, given in told.items()}
+    return values[-1]
 
 
 def _tool_call_piece(event: ToolCallDelta) -> dict[str, Any]:

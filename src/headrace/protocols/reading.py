@@ -231,7 +231,7 @@ _NO_OPTIONS = Options()
 
 
 def _has_options(headers: Mapping[str, str]) -> bool:
-    for name in headers:  # a loop, since it runs for every request and mostly in vain
+    for name in headers:  # noqa: SIM110  # a loop, since it runs for every request and mostly in vain
         if name.startswith("headrace-"):
             return True
     return False

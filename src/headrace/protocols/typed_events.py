@@ -161,7 +161,8 @@ class TypedEncoder:
                 if self._options.rationale and event.choice == 0:
                     records.append(b'{"type":"rationale","content":%b}' % json_text.string(event.text))
             case ToolCallDelta():
-                records.append(json_text.encode(_tool_call(event)))
+                if event.choice == 0:
+                    records.append(json_text.encode(_tool_call(event)))
             case Started():
                 records.append(json_text.encode(_start(event)))
             case Status():

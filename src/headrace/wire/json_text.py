@@ -10,7 +10,7 @@ The others of that kind (U+000B, U+000C, U+001C to U+001E) are control character
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -40,6 +40,19 @@ def encode(value: object) -> bytes:
         # From a `Raw` alone, and there only between tokens, since inside a string they are escaped.
         text = text.replace(b"\n", b" ").replace(b"\r", b" ")
     return text if text.isascii() else _without_separators(text)
+
+
+def decode(data: bytes) -> Any:
+    """The value of this JSON. Half a surrogate pair, as the parts of a cut character are, is read as it stands.
+
+    Raises:
+        ValueError: it is not JSON.
+
+    """
+    try:
+        return msgspec.json.decode(data)
+    except msgspec.DecodeError:
+        return json.loads(data)
 
 
 def string(text: str) -> bytes:
