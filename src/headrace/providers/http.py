@@ -113,6 +113,13 @@ class HTTPTransport:
         except BaseException:
             connection.abort()
             raise
+        transfer = connection.headers.get("transfer-encoding", "chunked")
+        if transfer.lower() != "chunked":
+            connection.abort()
+            raise UpstreamMalformed(
+                f"{self._upstream} answered with transfer encoding {transfer[:40]!r}; HTTP/1.1 knows only 'chunked'",
+                upstream=self._upstream,
+            )
         encoding = connection.headers.get("content-encoding", "identity").lower()
         if encoding in ("identity", ""):
             return connection
@@ -444,8 +451,9 @@ class Connection(asyncio.Protocol):
             return
         self._headers_complete = True
         # RFC 9112, 6.3: a body ends where its last chunk or its length says, else where the connection ends.
-        chunked = self.headers.get("transfer-encoding", "").lower().endswith("chunked")
-        self._until_eof = not chunked and "content-length" not in self.headers and self.status not in (204, 304)
+        self._until_eof = self.status not in (204, 304) and not (
+            "transfer-encoding" in self.headers or "content-length" in self.headers
+        )
 
     def on_message_complete(self) -> None:
         if self._informational:

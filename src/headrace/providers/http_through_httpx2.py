@@ -6,7 +6,10 @@ like. Imported only where it is asked for, since httpx2 takes 0.15 s to import.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from typing import Any
 
 import httpx2
 
@@ -36,14 +39,20 @@ class Httpx2Transport:
                 max_connections=None, max_keepalive_connections=MOST_IDLE, keepalive_expiry=IDLE_SECONDS
             ),
             follow_redirects=False,
+            # What an upstream sets for one reader's request is not sent along with another's.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         )
 
     async def send(self, method: str, path: str, body: bytes, marks: Marks) -> Response:
         """Sends a request and waits for the head of its response."""
+        stream: Any = None
 
-        async def trace(event: str, _: object) -> None:
+        async def trace(event: str, told: Mapping[str, Any]) -> None:
+            nonlocal stream
             # Through a proxy there are two of each; the later ones are the upstream's.
-            if event == "http11.send_request_headers.started":
+            if event == "connection.connect_tcp.complete":
+                stream = told["return_value"]
+            elif event == "http11.send_request_headers.started":
                 marks.connected_ns = self._clock.monotonic_ns()
             elif event == "http11.send_request_body.complete":
                 marks.sent_ns = self._clock.monotonic_ns()
@@ -57,6 +66,10 @@ class Httpx2Transport:
             raise _translated(error, self._upstream) from error
         except httpx2.HTTPError as error:
             raise _translated(error, self._upstream) from error
+        except asyncio.CancelledError:
+            if stream is not None:
+                await stream.aclose()  # httpx2 2.16 leaves it open where TLS was being negotiated
+            raise
         marks.first_byte_ns = self._clock.monotonic_ns()
         return _Httpx2Response(response, self._upstream)
 

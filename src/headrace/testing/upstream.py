@@ -54,7 +54,8 @@ class ScriptedUpstream:
 
     async def __aenter__(self) -> Self:
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: _Connection(self), self._host, 0, ssl=self._tls)
+        # A thousand may knock at once; with the default of a hundred some would wait a second for their next try.
+        self._server = await loop.create_server(lambda: _Connection(self), self._host, 0, ssl=self._tls, backlog=1024)
         self._port = self._server.sockets[0].getsockname()[1]
         return self
 
