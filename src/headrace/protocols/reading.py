@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_origin
 
 import msgspec
 
@@ -77,7 +77,7 @@ class Fields:
     def take(self, name: str, kind: type[T]) -> T | None:
         """The field `name`, which is not passed on; `None` where it is missing or null."""
         raw = self._raw.pop(name, None)
-        return None if raw is None else _decoded(name, raw, kind, _KINDS.get(kind, "something else"))
+        return None if raw is None else _decoded(name, raw, kind)
 
     def take_raw(self, name: str) -> msgspec.Raw | None:
         """The field `name` as the JSON it came as; `None` where it is missing or null."""
@@ -111,12 +111,14 @@ def _decoder(kind: Any) -> Any:
     return msgspec.json.Decoder(kind | None).decode
 
 
-def _decoded(name: str, raw: msgspec.Raw, kind: Any, words: str) -> Any:
+def _decoded(name: str, raw: msgspec.Raw, kind: Any) -> Any:
     try:
         return _decoder(kind)(raw)
     except msgspec.DecodeError as error:
-        detail = "" if words != "something else" else f" ({error})"
-        raise InvalidRequest(f'"{name}" must be {words}{detail}', parameter=name) from None
+        words = _KINDS.get(kind)
+        if words is None:
+            words = f"{'a list' if get_origin(kind) is list else 'an object'} ({error})"
+        raise InvalidRequest(f'"{name}" must be {words}', parameter=name) from None
 
 
 class _PlainMessage(msgspec.Struct, forbid_unknown_fields=True):
@@ -185,7 +187,7 @@ class Options(msgspec.Struct, frozen=True):
 
 class _BodyOptions(msgspec.Struct):
     on_disconnect: str | float | None = None
-    timeouts: Timeouts = Timeouts()
+    timeouts: Timeouts | None = None
     heartbeat_seconds: float | None = None
     rationale: bool | None = None
     event_ids: bool | None = None
@@ -207,7 +209,7 @@ def read_options(fields: Fields | None, headers: Mapping[str, str]) -> Options:
         except msgspec.DecodeError as error:
             raise InvalidRequest(f'"headrace": {error}', parameter="headrace") from None
     disconnect: str | float | None = headers.get("headrace-on-disconnect", body.on_disconnect)
-    timeouts = body.timeouts
+    timeouts = body.timeouts or Timeouts()
     if (given := headers.get("headrace-timeouts")) is not None:
         timeouts = _timeouts(given).over(timeouts)
     _check_timeouts(timeouts)
@@ -253,7 +255,7 @@ def _number(name: str, value: str | float, words: str = "a number of seconds, 0 
     except ValueError:
         number = -1.0
     if not 0 <= number < float("inf"):
-        raise InvalidRequest(f"{name} is {value!r}; it must be {words}", parameter=name)
+        raise InvalidRequest(f"{name} is {str(value)[:100]!r}; it must be {words}", parameter=name)
     return number
 
 
@@ -264,7 +266,7 @@ def _timeouts(value: str) -> Timeouts:
         if not equals or name not in Timeouts.__struct_fields__:
             known = ", ".join(Timeouts.__struct_fields__)
             raise InvalidRequest(
-                f"Headrace-Timeouts holds {piece.strip()!r}; it must be as first_token=60,total=300 (known: {known})",
+                f"Headrace-Timeouts holds {piece[:100]!r}; it must be as first_token=60,total=300 (known: {known})",
                 parameter="Headrace-Timeouts",
             )
         given[name] = _number(f"Headrace-Timeouts: {name}", seconds)
@@ -282,7 +284,7 @@ def _flag(headers: Mapping[str, str], name: str, otherwise: bool | None) -> bool
     if value is None:
         return otherwise
     if value.lower() not in ("true", "false", "1", "0"):
-        raise InvalidRequest(f"{name} is {value!r}; it must be true or false", parameter=name)
+        raise InvalidRequest(f"{name} is {value[:100]!r}; it must be true or false", parameter=name)
     return value.lower() in ("true", "1")
 
 
@@ -299,9 +301,9 @@ def generation_request(
     """The request, with what is left in `fields` as it came. Both names of the token limit are taken (row T3)."""
     newer = fields.take("max_completion_tokens", int)
     older = fields.take("max_tokens", int)
-    limit = older if newer is None else newer
+    name, limit = ("max_tokens", older) if newer is None else ("max_completion_tokens", newer)
     if limit is not None and limit < 1:
-        raise InvalidRequest('"max_tokens" must be at least 1', parameter="max_tokens")
+        raise InvalidRequest(f'"{name}" must be at least 1', parameter=name)
     return GenerationRequest(
         model=model,
         messages=messages,
