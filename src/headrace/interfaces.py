@@ -28,7 +28,7 @@ class Provider(Protocol):
     """Speaks to one configured upstream."""
 
     async def generate(self, request: GenerationRequest, marks: Marks, write: Write) -> Ended:
-        """Performs one attempt: hands the events to `write`, a batch for each read from the network, and gives the ending.
+        """Performs one attempt: hands the events to `write`, a batch for each network read, and gives the ending.
 
         `request.model` is the upstream's own name of the model. The provider writes `connected_ns`, `sent_ns` and
         `first_byte_ns` into `marks` as they happen. A batch is handed over in the same turn of the event loop in which

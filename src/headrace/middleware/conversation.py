@@ -5,6 +5,8 @@ A conversation is the list of streams that carry its id; nothing else is stored.
 
 from __future__ import annotations
 
+from itertools import islice
+
 import msgspec
 
 from headrace.events import TextDelta
@@ -28,12 +30,10 @@ class Conversation:
         """The request with the earlier turns. A history that the reader sent itself is all there is."""
         if request.conversation_id is None or not self._turns or len(request.messages) != 1:
             return request
-        earlier = [
-            turn
-            for stream in self._store.list(owner, conversation_id=request.conversation_id)
-            if (turn := _turn(stream)) is not None
-        ]
-        messages = [message for turn in earlier[-self._turns :] for message in turn]
+        streams = self._store.list(owner, conversation_id=request.conversation_id)
+        # From the latest back, so that no more of a long conversation is read than is said again.
+        turns = islice(filter(None, map(_turn, reversed(streams))), self._turns)
+        messages = [message for turn in reversed(list(turns)) for message in turn]
         return msgspec.structs.replace(request, messages=(*messages, *request.messages))
 
 

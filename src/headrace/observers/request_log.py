@@ -41,7 +41,7 @@ class RequestLog:
         """Writes what was gathered. Call it before the end."""
         streams, self._gathered = self._gathered, []
         for place, stream in enumerate(streams, 1):
-            # Made by hand: finding out which line of code logs is half of what logging costs, and here it is always this.
+            # Made by hand: finding out which line of code logs is half the cost of logging, and here it is always this.
             record = logger.makeRecord(
                 logger.name,
                 logging.INFO,
