@@ -80,7 +80,7 @@ class MemoryStream:
         if len(batch) == 1:
             self._times.append(now - self._created_ns)
         else:
-            self._times.extend([now - self._created_ns] * len(batch))
+            self._times += array("q", (now - self._created_ns,)) * len(batch)
         last = batch[-1]
         if type(last) is Ended:
             self.ended = last
