@@ -8,16 +8,22 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from headrace.cli.dotenv import parse
 from headrace.errors import SettingsError
 from headrace.settings import Document, Resolved, resolve
+from headrace.settings import trust as trusts
+from headrace.settings.reading import from_document
 from headrace.settings.variables import truth
 
 # What a `.env` found in the working directory may not set: where questions and keys go.
 _STEERING = ("HEADRACE_URL", "HEADRACE_API_KEY")
+
+FOUND_HERE = ((Path(".env"), "./.env"), (Path("headrace.toml"), "./headrace.toml"))
+"""The files that are looked for in the working directory, the higher one first."""
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -28,7 +34,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     environment: Mapping[str, str]
     """The same, above those of files that were named."""
     found: Mapping[str, str]
-    """The variables of a `.env` that was merely found; may choose, but not steer (`headrace.settings.trust`)."""
+    """Those of a `.env` that was found and is not trusted; may choose, but not steer (`headrace.settings.trust`)."""
     documents: tuple[Document, ...]
     """The files, the higher one first."""
 
@@ -76,16 +82,19 @@ def read(named: Sequence[str] = ()) -> Surroundings:
         documents.append(document)
 
     found: dict[str, str] = {}
-    if not any(document.form == "env" for document in documents):
-        here = _document(Path(".env"), "./.env", trusted=False)
-        if here is not None:
-            documents.append(here)
-            found = {key: str(value) for key, value in here.values.items()}
-            _refuse_steering(found)
-    if not any(document.form == "toml" for document in documents):
-        here = _document(Path("headrace.toml"), "./headrace.toml", trusted=False)
-        if here is not None:
-            documents.append(here)
+    forms = {document.form for document in documents}
+    for path, origin in FOUND_HERE:
+        here = None if _form(path) in forms else _document(path, origin, found=True)
+        if here is None:
+            continue
+        documents.append(here)
+        if here.form == "env":
+            variables = {key: str(value) for key, value in here.values.items()}
+            if here.trusted:
+                environment = {**variables, **environment}
+            else:
+                found = variables
+                _refuse_steering(variables, here.changed)
     own = user_file()
     if (users := _document(own, _with_tilde(own))) is not None:
         documents.append(users)
@@ -104,32 +113,137 @@ def unused_keys(surroundings: Surroundings, names: Sequence[str]) -> list[str]:
     return [name for name in names if surroundings.found.get(name) and not surroundings.environment.get(name)]
 
 
-def _document(path: Path, origin: str, *, trusted: bool = True) -> Document | None:
-    if not trusted and not path.is_file():
-        return None  # a folder, most likely: some people call their virtual environment .env
+class Candidate(msgspec.Struct, frozen=True):
+    """A file of the working directory that may be trusted, or is."""
+
+    path: Path
+    content: bytes
+    document: Document
+
+    def sets(self) -> list[str]:
+        """What it sets that asks for trust: settings, and of a `.env` every variable; never a value."""
+        if self.document.form == "env":
+            return list(self.document.values)
+        return trusts.steering(from_document(self.document.values, self.document.origin))
+
+
+def candidates() -> list[Candidate]:
+    """The files of the working directory that settings are taken from.
+
+    Raises:
+        SettingsError: one cannot be read.
+    """
+    found = []
+    for path, origin in FOUND_HERE:
+        content = _content(path, origin) if path.is_file() else None
+        if content is not None:
+            found.append(Candidate(path, content, _parsed(path, origin, content, _trust_in(path, content))))
+    return found
+
+
+def trust(candidate: Candidate) -> None:
+    """Records that the file is trusted as it was when it was read.
+
+    Raises:
+        SettingsError: the record cannot be written.
+    """
+    _write_record(trusts.trusting(_record(), _place(candidate.path), candidate.content))
+
+
+def distrust(candidate: Candidate) -> None:
+    """Takes the file out of the record; one that is not in it stays out.
+
+    Raises:
+        SettingsError: the record cannot be written.
+    """
+    _write_record(trusts.not_trusting(_record(), _place(candidate.path)))
+
+
+def trust_file() -> Path:
+    """Where the record of trusted files is: in the user's own data folder."""
+    from platformdirs import user_data_path
+
+    return user_data_path("headrace") / "trusted.json"
+
+
+def _record() -> trusts.Record:
+    path = trust_file()
     try:
-        text = path.read_text(encoding="utf-8")
+        return trusts.read_record(path.read_bytes())
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not what headrace wrote there"
+        raise SettingsError(
+            f"{_with_tilde(path)} cannot be read: {reason}. Remove it, then trust again what you trust"
+        ) from error
+
+
+def _write_record(record: trusts.Record) -> None:
+    path = trust_file()
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        unfinished.touch(mode=0o600)
+        unfinished.write_bytes(trusts.write_record(record))
+        unfinished.replace(path)
+    except OSError as error:
+        raise SettingsError(f"{_with_tilde(path)} cannot be written: {error.strerror}") from error
+
+
+def _place(path: Path) -> str:
+    return str(path.resolve())
+
+
+def _form(path: Path) -> Literal["toml", "env"]:
+    return "env" if path.name.endswith(".env") else "toml"
+
+
+def _trust_in(path: Path, content: bytes) -> trusts.Trust:
+    return trusts.trust_in(_record(), _place(path), content)
+
+
+def _document(path: Path, origin: str, *, found: bool = False) -> Document | None:
+    """The file as a document; `None` where there is none. One that was `found` is trusted as far as the record says."""
+    if found and not path.is_file():
+        return None  # a folder, most likely: some people call their virtual environment .env
+    content = _content(path, origin)
+    if content is None:
+        return None
+    return _parsed(path, origin, content, _trust_in(path, content) if found else "trusted")
+
+
+def _content(path: Path, origin: str) -> bytes | None:
+    """The file's bytes, read once: what is obeyed is what was judged."""
+    try:
+        return path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"{origin} cannot be read: {reason}") from error
-    if path.name.endswith(".env"):
-        return Document(origin, parse(text), trusted, "env")
+    except OSError as error:
+        raise SettingsError(f"{origin} cannot be read: {error.strerror}") from error
+
+
+def _parsed(path: Path, origin: str, content: bytes, trust: trusts.Trust) -> Document:
+    try:
+        text = content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{origin} cannot be read: it is not UTF-8") from error
+    trusted, changed = trust == "trusted", trust == "changed"
+    if _form(path) == "env":
+        return Document(origin, parse(text), trusted, "env", changed)
     import tomllib
 
     try:
-        return Document(origin, tomllib.loads(text), trusted)
+        return Document(origin, tomllib.loads(text), trusted, "toml", changed)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{origin} is not TOML: {error}") from error
 
 
-def _refuse_steering(found: Mapping[str, str]) -> None:
+def _refuse_steering(found: Mapping[str, str], changed: bool) -> None:
     for name in _STEERING:
         if found.get(name):
             raise SettingsError(
-                f"./.env sets {name}, which decides where questions or keys go; a file found in the working directory"
-                " may not. If you trust it, name it: --config ./.env"
+                f"./.env sets {name}, which decides where questions or keys go; {trusts.why_not('./.env', changed)}"
             )
 
 

@@ -55,7 +55,7 @@ def serve(
     discovery = asyncio.run(discover(resolved.settings, surroundings.environment))
     for name in environment.unused_keys(surroundings, [each.api_key_env for each in SERVICES if each.api_key_env]):
         say(f"./.env sets {name}, which is not used: a file found in the working directory may not set keys."
-            " If you trust it: --config ./.env")  # fmt: skip
+            " If you trust it: headrace settings trust")  # fmt: skip
 
     def on_ready(url: str, port: int) -> None:
         files = tuple(dict.fromkeys(document.origin for document in surroundings.documents))

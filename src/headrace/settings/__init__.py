@@ -9,7 +9,8 @@ hands over what they say as data, so that everything here is a function of its a
 - `variables.py`  what each setting is called in the environment and as a flag
 - `reading.py`    one file or one environment as settings, with words for what is wrong
 - `resolving.py`  all of them together, the higher one first, and where each value came from
-- `trust.py`      what a file that merely lies in the working directory may not decide
+- `trust.py`      what a file that merely lies in the working directory may not decide until it is trusted
+- `listing.py`    every setting with its value, one by one
 - `exposure.py`   when listening would show every stream to strangers
 - `suggestions.py` the name somebody probably meant
 """

@@ -23,6 +23,8 @@ class Document(msgspec.Struct, frozen=True):
     trusted: bool = True
     """False for what was merely found in the working directory."""
     form: Literal["toml", "env"] = "toml"
+    changed: bool = False
+    """Not trusted, because it has changed since it was."""
 
 
 class Resolved(msgspec.Struct, frozen=True):
@@ -53,7 +55,7 @@ def resolve(flags: Mapping[str, object], environment: Mapping[str, str], documen
             if document.form == form:
                 values = _read(document)
                 if not document.trusted:
-                    check_trust(values, document.origin)
+                    check_trust(values, document.origin, changed=document.changed)
                 layers += [(document.origin, path, value) for path, value in values.items()]
 
     chosen: dict[Path, object] = {}
