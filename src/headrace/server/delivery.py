@@ -71,9 +71,13 @@ class Delivery:
     def start(self) -> None:
         """Begins to deliver. `outcome` is set when there is no more to do."""
         before = 0
-        while before < self._offset and (events := self._stream.read(before, self._offset - before)):
-            self._encoder.encode(before, events)
-            before += len(events)
+        try:
+            while before < self._offset and (events := self._stream.read(before, self._offset - before)):
+                self._encoder.encode(before, events)
+                before += len(events)
+        except Exception:
+            self._fail()
+            return
         self._outlet.on_ready = self.wake
         self._outlet.on_gone = self._left
         self._stream.attach(self.wake)

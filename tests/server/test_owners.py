@@ -1,0 +1,166 @@
+"""Keys and owners: what belongs to one is not there for another."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from tests.server.conftest import Place, serving
+from tests.server.reader import asking, chat, query
+
+from headrace.settings import KeySettings, ServerSettings, Settings
+from headrace.testing.upstream import Exchange, answer, text_chunk
+
+pytestmark = pytest.mark.anyio
+
+KEYS = {"ann": "ann-key-1", "bob": "bob-key-2"}
+
+
+@pytest.fixture(scope="module")
+async def place() -> AsyncIterator[Place]:
+    """A server with two owners, one of whom has two keys."""
+    keys = {**KEYS, "ann ": "ann-key-3"}
+    settings = Settings(
+        server=ServerSettings(auth=True),
+        keys=tuple(KeySettings(owner.strip(), hashlib.sha256(key.encode()).hexdigest()) for owner, key in keys.items()),
+    )
+    async with serving(settings) as guarded:
+        yield guarded
+
+
+def key(owner: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {KEYS[owner]}"}
+
+
+async def say(exchange: Exchange) -> None:
+    await answer(exchange, ["for ", "one only"])
+
+
+async def start(place: Place, owner: str, **headers: str) -> str:
+    """The id of a stream of this owner, which has ended."""
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    asked = asking(place.port, "POST", "/v1/chat/completions", chat(), {**key(owner), **named})
+    async with place.upstream(say), asked as reader:
+        assert reader.status == 200
+        await reader.body()
+        return reader.headers["headrace-stream"]
+
+
+async def refusal(place: Place, method: str, path: str, headers: dict[str, str]) -> tuple[int, Any]:
+    async with asking(place.port, method, path, None, headers) as reader:
+        return reader.status, {**await reader.json(), "headers": sorted(reader.headers)}
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"Authorization": ""},
+        {"Authorization": "Bearer"},
+        {"Authorization": "Bearer "},
+        {"Authorization": "Bearer wrong"},
+        {"Authorization": "Bearer ann-key-1x"},
+        {"Authorization": "Basic ann-key-1"},
+        {"Authorization": "ann-key-1"},
+        {"X-Api-Key": "wrong"},
+        {"Authorization": "Bearer " + hashlib.sha256(b"ann-key-1").hexdigest()},
+        {"Authorization": "Bearer \xe9\xff"},
+    ],
+)
+async def test_without_a_known_key_nobody_comes_in(place: Place, headers: dict[str, str]) -> None:
+    for method, path in (("GET", "/v1/models"), ("POST", "/v1/chat/completions"), ("GET", "/nowhere")):
+        status, body = await refusal(place, method, path, headers)
+        assert status == 401
+        assert body["error"]["code"] == "invalid_api_key"
+        assert body["error"]["type"] == "authentication_error"
+
+
+async def test_a_refusal_says_how_a_key_is_sent(place: Place) -> None:
+    async with asking(place.port, "GET", "/v1/models") as reader:
+        assert reader.headers["www-authenticate"] == "Bearer"
+        assert "Authorization: Bearer" in (await reader.json())["error"]["message"]
+
+
+async def test_a_key_in_the_url_is_none(place: Place) -> None:
+    status, _ = await refusal(place, "GET", f"/v1/models?key={KEYS['ann']}&api_key={KEYS['ann']}", {})
+    assert status == 401
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer ann-key-1"},
+        {"authorization": "bearer ann-key-1"},
+        {"Authorization": "Bearer   ann-key-1  "},
+        {"X-Api-Key": "ann-key-1"},
+        {"X-Api-Key": "bob-key-2"},
+    ],
+)
+async def test_a_known_key_comes_in(place: Place, headers: dict[str, str]) -> None:
+    async with asking(place.port, "GET", "/v1/models", headers=headers) as reader:
+        assert reader.status == 200
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready"])
+async def test_probes_need_no_key(place: Place, path: str) -> None:
+    async with asking(place.port, "GET", path) as reader:
+        assert reader.status == 200
+
+
+DOORS = [("GET", ""), ("GET", "/events"), ("GET", "/events?protocol=openai_chat&after=1"), ("POST", "/cancel")]
+
+
+@pytest.mark.parametrize(("method", "rest"), DOORS)
+async def test_anothers_stream_is_answered_exactly_as_one_that_is_not_there(
+    place: Place, method: str, rest: str
+) -> None:
+    stream_id = await start(place, "ann")
+    nothing = stream_id[:-1] + ("0" if stream_id[-1] != "0" else "1")
+    status, theirs = await refusal(place, method, f"/v1/streams/{stream_id}{rest}", key("bob"))
+    _, missing = await refusal(place, method, f"/v1/streams/{nothing}{rest}", key("bob"))
+    assert status == 404
+    theirs["error"]["message"] = theirs["error"]["message"].replace(stream_id, nothing)
+    assert theirs == missing
+
+
+async def test_anothers_cancel_stops_nothing(place: Place) -> None:
+    async def say_one(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.chunk(text_chunk("One"))
+        await exchange.left()
+
+    asked = asking(place.port, "POST", "/v1/chat/completions", chat(), key("ann"))
+    async with place.upstream(say_one) as upstream, asked as reader:
+        path = f"/v1/streams/{reader.headers['headrace-stream']}"
+        assert (await refusal(place, "POST", f"{path}/cancel", key("bob")))[0] == 404
+        async with asking(place.port, "GET", path, headers=key("ann")) as shown:
+            assert (await shown.json())["state"] == "running"
+        assert upstream.active == 1
+        async with asking(place.port, "POST", f"{path}/cancel", headers=key("ann")) as cancelled:
+            assert cancelled.status == 200
+        await upstream.emptied()
+
+
+async def test_every_key_of_an_owner_reads_the_owners_streams(place: Place) -> None:
+    stream_id = await start(place, "ann")
+    other_key = {"Authorization": "Bearer ann-key-3"}
+    async with asking(place.port, "GET", f"/v1/streams/{stream_id}/events", headers=other_key) as reader:
+        assert "".join([text async for text in reader.texts()]) == "for one only"
+
+
+async def test_a_chosen_id_is_unique_for_each_owner_alone(place: Place) -> None:
+    chosen = "chosen-by-two-owners-0001"
+    assert await start(place, "ann", Headrace_Stream=chosen) == chosen
+    assert await start(place, "bob", Headrace_Stream=chosen) == chosen, "a clash would tell of another's stream"
+
+
+async def test_d1_a_conversation_is_carried_on_by_its_owner_alone(place: Place) -> None:
+    async with place.upstream(say) as upstream:
+        for owner, question in (("ann", "a secret"), ("bob", "what was said?"), ("ann", "and now?")):
+            body = query(question, conversation_id="c1")
+            async with asking(place.port, "POST", "/chat/basic", body, key(owner)) as reader:
+                await reader.body()
+        asked = [[message["content"] for message in exchange.json()["messages"]] for exchange in upstream.exchanges]
+    assert asked == [["a secret"], ["what was said?"], ["a secret", "for one only", "and now?"]]
