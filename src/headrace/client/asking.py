@@ -5,7 +5,6 @@ Owns the connection; how frames become events is in `hearing.py`.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -14,16 +13,8 @@ import httpx2
 import msgspec
 
 from headrace.client.hearing import Hearing
-from headrace.errors import (
-    HeadraceError,
-    InvalidRequest,
-    Unauthorized,
-    UpstreamMalformed,
-    UpstreamRefused,
-    UpstreamReset,
-    UpstreamTruncated,
-    UpstreamUnreachable,
-)
+from headrace.client.refusals import reason_of, refusal_of
+from headrace.errors import UpstreamMalformed, UpstreamReset, UpstreamTruncated, UpstreamUnreachable
 from headrace.events import Event
 from headrace.wire import json_text
 from headrace.wire.sse import EventTooLarge, SSEParser
@@ -33,7 +24,6 @@ HEARTBEAT_SECONDS = 15
 # Four heartbeats missed in a row: the server, or the way to it, is gone.
 SILENCE_SECONDS = 4.0 * HEARTBEAT_SECONDS
 CANCEL_SECONDS = 2.0
-MOST_ERROR_BYTES = 64 * 1024
 
 
 class ServerAnswer:
@@ -67,7 +57,7 @@ class ServerAnswer:
             raise UpstreamMalformed(f"{self._url} sent what is no typed event ({error})", upstream=self._url) from error
         except httpx2.HTTPError as error:
             raise UpstreamReset(
-                f"the connection to {self._url} broke ({_reason(error)})", upstream=self._url
+                f"the connection to {self._url} broke ({reason_of(error)})", upstream=self._url
             ) from error
         if not hearing.ended:
             raise UpstreamTruncated(f"{self._url} stopped in the middle of its answer", upstream=self._url)
@@ -112,59 +102,13 @@ async def ask_server(
         except httpx2.InvalidURL as error:
             raise UpstreamUnreachable(f"{url} is no address ({error})", upstream=url) from error
         except httpx2.HTTPError as error:
-            reason = _reason(error)
+            reason = reason_of(error)
             raise UpstreamUnreachable(f"nothing answers at {url} ({reason})", upstream=url) from error
         try:
             if response.status_code != 200:
-                raise await _refusal(response, url)
+                raise await refusal_of(response, url)
             if not response.headers.get("content-type", "").startswith("text/event-stream"):
                 raise UpstreamMalformed(f"{url} answers, but is no headrace server", upstream=url)
             yield ServerAnswer(client, response, url)
         finally:
             await response.aclose()
-
-
-class _Error(msgspec.Struct):
-    message: str = ""
-    code: str | None = None
-    param: str | None = None
-
-
-class _ErrorBody(msgspec.Struct):
-    error: _Error
-
-
-async def _refusal(response: httpx2.Response, url: str) -> HeadraceError:
-    """The server's refusal as the error it was there, as far as its status and body tell."""
-    data = b""
-    async for piece in response.aiter_bytes():
-        data += piece
-        if len(data) > MOST_ERROR_BYTES:
-            break
-    status = response.status_code
-    try:
-        said = msgspec.json.decode(data, type=_ErrorBody).error
-    except msgspec.DecodeError:
-        return UpstreamRefused(
-            f"{url} answered {status}, and is perhaps no headrace server", upstream=url, status=status
-        )
-    message = said.message or f"{url} answered {status}"
-    match status:
-        case 401:
-            return Unauthorized(message)
-        case _ if status < 500 and status != 429:
-            return InvalidRequest(message, parameter=said.param)
-        case _:
-            return UpstreamRefused(message, upstream=url, status=status, upstream_code=said.code)
-
-
-def _reason(error: Exception) -> str:
-    """What went wrong underneath, in the system's words."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, OSError) and cause.strerror:
-            # asyncio puts the address in place of the system's words, which a number above 0 still leads to.
-            number = cause.errno or 0
-            return (os.strerror(number) if number > 0 else cause.strerror).lower()
-        cause = cause.__cause__ or cause.__context__
-    return str(error).lower() or type(error).__name__
