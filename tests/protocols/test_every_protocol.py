@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.errors import InvalidRequest, UpstreamReset
@@ -33,7 +33,12 @@ from headrace.requests import ReaderOptions
 from headrace.timing import Timing
 from headrace.usage import Usage
 
-every_protocol = pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=list(PROTOCOLS))
+every_protocol = pytest.mark.parametrize("protocol", list(PROTOCOLS.values()), ids=list(PROTOCOLS))
+# For tests that run once for every protocol, so that all of them together take seconds.
+a_few = settings(max_examples=40)
+# Those whose records are lines of JSON, sent as server-sent events that end in `[DONE]`.
+ENDED_BY_DONE = ["openai_chat", "typed_events"]
+ended_by_done = pytest.mark.parametrize("protocol", [PROTOCOLS[name] for name in ENDED_BY_DONE], ids=ENDED_BY_DONE)
 
 # Characters at which one reader or another cuts lines, or which JSON, UTF-8 or UTF-16 treat in their own way.
 AWKWARD = '\n\r\t\0\x0b\x0c\x1c\x1d\x1e\x85\u2028\u2029\ufeff"\\/今é😀\U0010ffff'
@@ -120,6 +125,7 @@ def written_with_ids(
 
 
 @every_protocol
+@a_few
 @given(
     events=generations(finished | broken),
     options=options_of_readers,
@@ -134,6 +140,7 @@ def test_how_events_were_batched_changes_no_byte(
 
 
 @every_protocol
+@a_few
 @given(
     events=generations(finished | broken),
     options=options_of_readers,
@@ -149,10 +156,18 @@ def test_l6_a_reader_that_returns_gets_the_bytes_it_missed(
     assert before + written(protocol, options, events, cuts, start=start) == unbroken
     with_ids = written_with_ids(protocol, options, events)
     assert with_ids.endswith(written_with_ids(protocol, options, events, start=start))
-    assert without_ids(with_ids) == unbroken
 
 
-@every_protocol
+@ended_by_done
+@given(events=generations(finished | broken), options=options_of_readers)
+def test_ids_are_added_and_change_nothing_else(
+    protocol: ReaderProtocol, events: list[Event], options: ReaderOptions
+) -> None:
+    with_ids = written_with_ids(protocol, options, events)
+    assert without_ids(with_ids) == written(protocol, options, events, [])
+
+
+@ended_by_done
 @given(events=generations(finished | broken), options=options_of_readers)
 def test_of_the_frames_made_from_one_event_the_last_alone_carries_its_offset(
     protocol: ReaderProtocol, events: list[Event], options: ReaderOptions
@@ -165,7 +180,7 @@ def test_of_the_frames_made_from_one_event_the_last_alone_carries_its_offset(
         assert marks == [False] * (len(frames) - 1) + [True] * bool(frames)
 
 
-@every_protocol
+@ended_by_done
 @given(events=generations(finished | broken), options=options_of_readers)
 def test_every_record_is_one_line_for_whoever_cuts_lines(
     protocol: ReaderProtocol, events: list[Event], options: ReaderOptions
@@ -178,7 +193,7 @@ def test_every_record_is_one_line_for_whoever_cuts_lines(
         assert whole.splitlines() == [whole]
 
 
-@every_protocol
+@ended_by_done
 @given(events=generations(finished | broken), options=options_of_readers)
 def test_l17_a_stream_ends_in_exactly_one_terminal_record(
     protocol: ReaderProtocol, events: list[Event], options: ReaderOptions
@@ -197,6 +212,7 @@ def test_l17_a_stream_ends_in_exactly_one_terminal_record(
 
 
 @every_protocol
+@a_few
 @given(event=anything, options=options_of_readers)
 def test_nothing_is_written_of_an_event_twice(protocol: ReaderProtocol, event: Event, options: ReaderOptions) -> None:
     encoder = protocol.encoder(options)
@@ -205,7 +221,7 @@ def test_nothing_is_written_of_an_event_twice(protocol: ReaderProtocol, event: E
     assert encoder.encode(2, ()) == []
 
 
-@every_protocol
+@ended_by_done
 def test_an_error_before_anything_was_sent_has_openais_shape(protocol: ReaderProtocol) -> None:
     refused = InvalidRequest('"model" is missing', parameter="model")
     assert json.loads(protocol.error(refused)) == {
@@ -218,7 +234,7 @@ def test_an_error_before_anything_was_sent_has_openais_shape(protocol: ReaderPro
     }
 
 
-@every_protocol
+@ended_by_done
 def test_l18_a_failed_stream_tells_what_the_upstream_said_beside_our_own_code(protocol: ReaderProtocol) -> None:
     failure = msgspec.structs.replace(
         UpstreamReset("groq: the connection broke", upstream="groq").failure(),
@@ -241,7 +257,7 @@ def test_a_protocol_is_found_under_its_own_name(protocol: ReaderProtocol) -> Non
     assert PROTOCOLS[protocol.name] is protocol
 
 
-@every_protocol
+@ended_by_done
 def test_an_encoder_that_knows_nothing_can_still_tell_an_error(protocol: ReaderProtocol) -> None:
     # What is left when a fault of ours has broken off another encoder (L19).
     failure = Failure("internal_error", "headrace made a mistake", 500)
