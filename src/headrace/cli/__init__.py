@@ -19,6 +19,7 @@ COMMANDS = {
     "run": ("headrace.cli.ask", "ask"),
     "serve": ("headrace.cli.serve", "serve"),
     "demo": ("headrace.cli.demo", "demo"),
+    "models": ("headrace.cli.models", "models"),
     "settings": ("headrace.cli.settings", "settings"),
 }
 """Every command: the file it is in and its name there. `run` is another word for `ask`."""

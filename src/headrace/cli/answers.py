@@ -109,8 +109,13 @@ async def from_server(question: Question, url: str, key: str | None) -> AsyncIte
         try:
             answer = await stack.enter_async_context(asked)
         except UpstreamUnreachable as error:
-            raise NoServer(error.message + _how_to_start(url)) from error
+            raise no_server(error, url) from error
         yield answer
+
+
+def no_server(error: UpstreamUnreachable, url: str) -> NoServer:
+    """That nothing answers at `url`, and how to start a server where one can be started from here."""
+    return NoServer(error.message + _how_to_start(url))
 
 
 def _how_to_start(url: str) -> str:
