@@ -30,6 +30,7 @@ from msgspec.structs import FieldInfo, fields
 from headrace import errors, events
 from headrace.cli import COMMANDS, group, start_screen
 from headrace.cli.exits import EXIT_CODES, code_of_error
+from headrace.library import Answer
 from headrace.protocols import PROTOCOLS
 from headrace.providers.catalogue import SERVICES
 from headrace.requests import ReaderOptions, Timeouts
@@ -76,7 +77,7 @@ def block(language: str, text: str) -> str:
 def prose(docstring: str | None) -> str:
     """The first paragraph of a docstring, on one line."""
     first = inspect.cleandoc(docstring or "").split("\n\n")[0]
-    return ROWS.sub("", " ".join(first.split())).replace("`None`", "Left out")
+    return ROWS.sub("", " ".join(first.split()))
 
 
 # -- the code, read
@@ -97,10 +98,11 @@ def field_docstrings(struct: type) -> dict[str, str]:
 
 
 def subclasses(parent: type[errors.HeadraceError]) -> Iterator[type[errors.HeadraceError]]:
-    """Every class below `parent`, in the order they are written."""
+    """Every class of the tree below `parent`, in the order they are written; not those of other files."""
     for child in parent.__subclasses__():
-        yield child
-        yield from subclasses(child)
+        if child.__module__ == errors.__name__:
+            yield child
+            yield from subclasses(child)
 
 
 # -- settings
@@ -150,7 +152,9 @@ def settings_of(struct: type[msgspec.Struct], path: tuple[str, ...], shown: str)
     rows = []
     for field in fields(struct):
         ways = [other_ways((*path, field.name))] if with_variables else []
-        rows.append([code(shown + field.name), wanted(field), default(field), *ways, told.get(field.name, "")])
+        # TOML has no word for nothing.
+        meaning = told.get(field.name, "").replace("`None`", "Left out")
+        rows.append([code(shown + field.name), wanted(field), default(field), *ways, meaning])
     ways_head = ["variable, flag"] if with_variables else []
     return table(["setting", "it wants", "default", *ways_head, "what it decides"], rows)
 
@@ -350,10 +354,23 @@ def catalogue() -> str:
 
 
 def command(name: str) -> click.Command:
-    """A command by its name."""
-    found = group.get_command(click.Context(group), name)
-    assert found is not None
+    """A command by its name, such as `serve` or `settings trust`."""
+    found: click.Command = group
+    for word in name.split():
+        assert isinstance(found, click.Group)
+        inner = found.get_command(click.Context(found), word)
+        assert inner is not None, name
+        found = inner
     return found
+
+
+def command_names(parent: click.Group = group, before: str = "") -> Iterator[str]:
+    """Every command, and behind it the commands that are part of it."""
+    for name in parent.list_commands(click.Context(parent)):
+        yield before + name
+        inner = command(before + name)
+        if isinstance(inner, click.Group):
+            yield from command_names(inner, f"{before}{name} ")
 
 
 def options_of(name: str) -> list[click.Option]:
@@ -363,12 +380,12 @@ def options_of(name: str) -> list[click.Option]:
 
 def commands() -> str:
     """Every command in a line."""
-    names = group.list_commands(click.Context(group))
+    names = list(command_names())
     others = {COMMANDS[name]: name for name in COMMANDS if name not in names}
     rows = []
     for name in names:
-        also = f" or `headrace {others[COMMANDS[name]]}`" if COMMANDS[name] in others else ""
-        rows.append([f"`headrace {name}`{also}", prose(command(name).help)])
+        also = others.get(COMMANDS.get(name, ("", "")))
+        rows.append([f"`headrace {name}`" + (f" or `headrace {also}`" if also else ""), prose(command(name).help)])
     return table(["command", "what it does"], rows)
 
 
@@ -397,6 +414,14 @@ def exit_codes_of_errors() -> str:
         by_code.setdefault(code_of_error(error), []).append(code(kind.code))
     rows = [[str(number), ", ".join(dict.fromkeys(codes))] for number, codes in sorted(by_code.items())]
     return table(["exit code", "error codes"], rows)
+
+
+def answer_fields() -> str:
+    """What a program gets from `headrace.generate`."""
+    told = field_docstrings(Answer)
+    return table(
+        ["field", "what it holds"], [[code(field.name), told.get(field.name, NONE)] for field in fields(Answer)]
+    )
 
 
 def screen() -> str:
@@ -439,7 +464,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "protocols": protocols,
     "catalogue": catalogue,
     "commands": commands,
-    **{f"options {name}": partial(options, name) for name in group.list_commands(click.Context(group))},
+    **{f"options {name}": partial(options, name) for name in command_names()},
+    "answer": answer_fields,
     "exit codes": exit_codes,
     "exit codes of errors": exit_codes_of_errors,
     "start screen": screen,
