@@ -399,6 +399,22 @@ def options(name: str) -> str:
     return table(["option", "what it does"], rows)
 
 
+# These have sections of their own, written by hand; the others say enough of themselves.
+DESCRIBED = ("serve", "ask")
+
+
+def other_commands() -> str:
+    """A section for each of the other commands: what its --help says, and its options."""
+    sections = []
+    for name in command_names():
+        if name not in DESCRIBED:
+            told = inspect.cleandoc(command(name).help or "").split("\n\n")
+            lines = [ROWS.sub("", " ".join(paragraph.split())) for paragraph in told]
+            shown = [options(name)] if options_of(name) else []
+            sections.append("\n\n".join([f"## `headrace {name}`", *lines, *shown]))
+    return "\n\n".join(sections)
+
+
 def exit_codes() -> str:
     """Every exit code."""
     return table(["exit code", "what it means"], [[str(number), meaning] for number, meaning in EXIT_CODES.items()])
@@ -464,7 +480,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "protocols": protocols,
     "catalogue": catalogue,
     "commands": commands,
-    **{f"options {name}": partial(options, name) for name in command_names()},
+    **{f"options {name}": partial(options, name) for name in DESCRIBED},
+    "other commands": other_commands,
     "answer": answer_fields,
     "exit codes": exit_codes,
     "exit codes of errors": exit_codes_of_errors,
