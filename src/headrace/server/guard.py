@@ -49,7 +49,8 @@ class Guard:
         host = headers.get("host", "")
         if self._hosts is not None and _host_name(host) not in self._hosts:
             raise Forbidden(
-                f"the host {host[:100]!r} is not one this server answers to; add it to server.allowed_hosts if it should be"
+                f"the host {host[:100]!r} is not one this server answers to; if it should be, add it to"
+                " server.allowed_hosts"
             )
         origin = headers.get("origin")
         if origin is not None and scope["method"] != "GET" and not self._known_origin(origin, host):

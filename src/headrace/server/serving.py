@@ -30,6 +30,8 @@ logger = logging.getLogger("headrace.server")
 
 SWEEP_SECONDS = 1.0
 """How often deadlines and heartbeats are looked at; retention a little less often."""
+# How often a second SIGINT is looked for while runs finish; uvicorn looks for the first one as often.
+LOOK_SECONDS = 0.1
 # Connections that finish their last write after the runs have ended.
 CLOSING_SECONDS = 5
 
@@ -109,7 +111,7 @@ class Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """SIGINT and SIGTERM begin the way down. uvicorn's own would raise the signal again at its end: no exit code."""
+        """SIGINT and SIGTERM begin the way down. uvicorn's own would raise the signal again at its end."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -132,7 +134,13 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Lets the runs finish, then closes."""
-        await self._house.runs.drain(self._house.settings.server.drain_seconds)
+        runs = self._house.runs
+        drained = asyncio.ensure_future(runs.drain(self._house.settings.server.drain_seconds))
+        while not drained.done() and not self.force_exit:
+            await asyncio.wait([drained], timeout=LOOK_SECONDS)
+        if self.force_exit:
+            await runs.drain(0)
+        await drained
         if self._sweeper is not None:
             self._sweeper.cancel()
             await asyncio.gather(self._sweeper, return_exceptions=True)
