@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": ("headrace.cli.serve", "serve"),
     "demo": ("headrace.cli.demo", "demo"),
     "models": ("headrace.cli.models", "models"),
+    "doctor": ("headrace.cli.doctor", "doctor"),
     "settings": ("headrace.cli.settings", "settings"),
 }
 """Every command: the file it is in and its name there. `run` is another word for `ask`."""
