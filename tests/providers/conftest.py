@@ -1,15 +1,19 @@
-"""What the tests of connections share: both event loops, both transports, and nothing of this machine's own proxies."""
+"""What the tests of upstreams share: both event loops, both transports, no proxies; and hearing at every cut."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Protocol
 
 import pytest
 
 from headrace.clock import Clock, SystemClock
+from headrace.errors import UpstreamError
+from headrace.events import Ended, Event
 from headrace.providers.http import HTTPTransport
 from headrace.providers.http_through_httpx2 import Httpx2Transport
+from headrace.providers.openai_hearing import Hearing
 from headrace.providers.transport import Transport
 
 TRANSPORTS: Mapping[str, Callable[[str, str, Mapping[str, str], Clock], Transport]] = {
@@ -52,3 +56,66 @@ def opened(kind: str, no_proxies: None) -> Callable[..., AbstractAsyncContextMan
             await transport.close()
 
     return open_transport
+
+
+Heard = tuple[list[Event], Ended | UpstreamError]
+
+
+def _hear(reads: Iterable[Sequence[bytes]], choices: int, secret: str | None) -> Heard:
+    """What an answer that arrived in these reads says, and how it ended or failed."""
+    hearing = Hearing("larch", choices=choices, secret=secret)
+    events: list[Event] = []
+    for pieces in reads:
+        events += hearing.feed(pieces)
+        if hearing.done or hearing.failure is not None:
+            break
+    if hearing.failure is None:
+        events += hearing.finish()
+    return events, hearing.failure or hearing.ended()
+
+
+def _comparable(heard: Heard) -> object:
+    events, end = heard
+    return events, end if isinstance(end, Ended) else (type(end), end.failure())
+
+
+def _cuttings(data: bytes) -> Iterable[list[list[bytes]]]:
+    """Byte by byte; in two at every place, in two reads and in one; an event a piece, in reads of one and in one."""
+    single = [data[place : place + 1] for place in range(len(data))]
+    yield [[byte] for byte in single]
+    yield [single]
+    for place in range(1, len(data)):
+        yield [[data[:place]], [data[place:]]]
+        yield [[data[:place], data[place:]]]
+    *events, rest = data.split(b"\n\n")
+    pieces = [*(event + b"\n\n" for event in events), *([rest] if rest else [])]
+    yield [[piece] for piece in pieces]
+    yield [pieces]
+
+
+class Hear(Protocol):
+    """Hears an answer."""
+
+    def __call__(self, data: bytes, *, choices: int = 1, secret: str | None = None) -> Heard:
+        """Its events, and how it ended or failed."""
+        ...
+
+
+@pytest.fixture(scope="session")
+def hear() -> Hear:
+    """Hears an answer that came in one read, and holds that it says the same at every cut."""
+
+    def hear_at_every_cut(data: bytes, *, choices: int = 1, secret: str | None = None) -> Heard:
+        heard = _hear([[data]], choices, secret)
+        if len(data) < 2000:
+            for reads in _cuttings(data):
+                assert _comparable(_hear(reads, choices, secret)) == _comparable(heard), reads
+        return heard
+
+    return hear_at_every_cut
+
+
+@pytest.fixture(scope="session")
+def hear_reads() -> Callable[[Iterable[Sequence[bytes]]], object]:
+    """Hears an answer that came in these reads; what it gives can be compared."""
+    return lambda reads: _comparable(_hear(reads, 1, None))

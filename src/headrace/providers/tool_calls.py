@@ -57,16 +57,18 @@ class ToolCalls:
         """What waited for a name until the end; and `{}` for calls without arguments where the choice ended `well`."""
         deltas = []
         for call in self._calls:
-            if well and not call.arguments:
+            if call.told and well and not call.arguments:
                 call.arguments.append("{}")
                 deltas.append(self._delta(call, "{}"))
-            elif not call.told:
+            elif call.arguments and not call.told:
                 deltas.append(self._delta(call, "".join(call.arguments)))
         return deltas
 
     def unfinished(self) -> str | None:
         """The name of a call whose arguments are not JSON; `None` where there is no such call."""
         for call in self._calls:
+            if not call.told:
+                continue
             try:
                 msgspec.json.decode("".join(call.arguments))
             except (ValueError, RecursionError):
@@ -83,6 +85,8 @@ class ToolCalls:
             arguments = json_text.encode(arguments).decode()
         arguments = _text(arguments) or ""
         identifier, index = _text(piece.get("id")), piece.get("index")
+        if not (identifier or name or arguments):
+            return None
         call = self._call(identifier, index if type(index) is int else None, name, position, count)
         call.id = call.id or identifier
         call.name = call.name or name
