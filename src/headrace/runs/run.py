@@ -187,6 +187,9 @@ class Run:
             try:
                 ended = await self._attempt(candidate)
             except UpstreamError as error:
+                # Told by its message alone. Its frames lead to the connection that still holds it, and all would wait
+                # for the garbage collector.
+                error.__traceback__ = None
                 if kind_of(error) == "refused":
                     candidate.upstream.was_well()  # the fault is the request's
                 else:

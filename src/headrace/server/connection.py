@@ -267,6 +267,8 @@ class Connection(HttpToolsProtocol):
         """The reader has left, or was closed."""
         super().connection_lost(exc)
         self._tell_outlets()
+        # They lead to outlets, and those back here: without them, nothing of this waits for the garbage collector.
+        self.cycle = self.scope = None  # type: ignore[assignment]  # as before the first request
 
     def _tell_outlets(self) -> None:
         outlets, self._outlets = self._outlets, []

@@ -150,15 +150,17 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
-            now = loop.time()
             try:
-                for connection in list(self.server_state.connections):
-                    if isinstance(connection, Connection):
-                        connection.check_deadlines(now)
-                self._house.check_heartbeats(now)
-                self._house.forget_expired()
+                self._look_after(loop.time())
             except Exception:
                 logger.exception("the sweep over connections failed; it goes on")
+
+    def _look_after(self, now: float) -> None:
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, Connection):
+                connection.check_deadlines(now)
+        self._house.check_heartbeats(now)
+        self._house.forget_expired()
 
 
 def listen(settings: ServerSettings) -> socket.socket:

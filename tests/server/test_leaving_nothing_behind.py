@@ -1,0 +1,141 @@
+"""After many streams of every kind a server holds no more than before: no stream, no task, no descriptor, no object."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import pytest
+from tests.server.conftest import Place, serving, until
+from tests.server.reader import asking, chat, connected, encoded, query
+
+from headrace.runs import Run
+from headrace.server.connection import Connection, Outlet
+from headrace.server.delivery import Delivery
+from headrace.settings import Settings, StoreSettings
+from headrace.streams.memory import MemoryStream
+from headrace.testing.upstream import Exchange, answer, text_chunk
+
+pytestmark = pytest.mark.anyio
+
+STREAMS = 1000
+AT_ONCE = 50
+KINDS = (Run, Connection, Outlet, Delivery, MemoryStream)
+
+
+@pytest.fixture(scope="module")
+async def place() -> AsyncIterator[Place]:
+    """A server that forgets a stream when it has ended."""
+    async with serving(Settings(store=StoreSettings(retention_hours=0))) as forgetful:
+        yield forgetful
+
+
+async def serve_anything(exchange: Exchange) -> None:
+    """Answers well, breaks off, refuses or falls silent, as the model's name says."""
+    match exchange.json()["model"]:
+        case "break":
+            await exchange.head()
+            await exchange.chunk(text_chunk("One"))
+            exchange.reset()
+        case "refuse":
+            await exchange.whole(b'{"error":{"message":"no"}}', 400)
+        case "silent":
+            await exchange.head()
+            await exchange.chunk(text_chunk("One"))
+            await exchange.left()
+        case _:
+            await answer(exchange, ["One", " two"], usage=(1, 2))
+
+
+async def visit(place: Place, number: int) -> None:
+    """One reader, of one of many kinds."""
+    port = place.port
+    match number % 10:
+        case 0 | 1:
+            async with asking(port, "POST", "/v1/chat/completions", chat()) as reader:
+                assert b"[DONE]" in await reader.body()
+        case 2:
+            async with asking(port, "POST", "/chat/basic", query(stream=False)) as reader:
+                assert reader.status == 200
+        case 3:
+            async with asking(port, "POST", "/chat/basic", query(model="lab/break")) as reader:
+                await reader.body()
+        case 4:
+            async with asking(port, "POST", "/v1/chat/completions", chat(model="lab/refuse")) as reader:
+                assert reader.status == 400
+        case 5:
+            async with asking(port, "POST", "/chat/basic", query(model="lab/silent")) as reader:
+                await reader.piece()  # and leaves in the middle
+        case 6:
+            async with connected(port, encoded("POST", "/v1/chat/completions", chat(model="lab/silent"))):
+                pass  # leaves at once
+        case 7:
+            headers = {"Headrace-On-Disconnect": "continue"}
+            async with asking(port, "POST", "/chat/basic", query(), headers) as reader:
+                await reader.piece()
+        case 8:
+            async with asking(port, "POST", "/chat/basic", query(model="lab/silent")) as reader:
+                stream_id = reader.headers["headrace-stream"]
+                async with asking(port, "GET", f"/v1/streams/{stream_id}/events") as second:
+                    async with asking(port, "POST", f"/v1/streams/{stream_id}/cancel"):
+                        pass
+                    await second.body()
+        case _:
+            async with asking(port, "POST", "/chat/basic", b"{") as reader:
+                assert reader.status == 400
+
+
+async def visits(place: Place, count: int) -> None:
+    """So many readers, some at once, until the server has forgotten them all."""
+    for start in range(0, count, AT_ONCE):
+        await asyncio.gather(*(visit(place, number) for number in range(start, start + AT_ONCE)))
+    await place.emptied()
+    await until(lambda: not place.server.server_state.connections and not place.server.server_state.tasks)
+    place.house.forget_expired()
+    assert not place.house.store.list("local")
+
+
+def held() -> dict[str, int]:
+    """What a process holds."""
+    return {"descriptors": len(os.listdir("/proc/self/fd")), "tasks": len(asyncio.all_tasks())}
+
+
+def in_memory() -> Counter[str]:
+    """How many there are of what every request makes."""
+    return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, KINDS))
+
+
+async def test_after_1000_streams_a_server_holds_what_it_held_before(place: Place) -> None:
+    found = []
+    for count in (AT_ONCE, STREAMS):
+        async with place.upstream(serve_anything):
+            await visits(place, count)
+        gc.collect()
+        found.append(held())
+    assert found[1] == found[0]
+    assert in_memory() == {}
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """Nothing is freed but what nobody holds."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+async def test_what_a_request_made_is_freed_without_the_garbage_collector(place: Place) -> None:
+    # `serve` lets the collector run seldom: what waits for it would be most of what a busy server holds.
+    async with place.upstream(serve_anything):
+        await visits(place, AT_ONCE)
+        with without_collector():
+            await visits(place, 100)
+            found = in_memory()
+    assert found == {}
