@@ -25,6 +25,13 @@ COMMANDS = {
 }
 """Every command: the file it is in and its name there. `run` is another word for `ask`."""
 
+COMPLETION = {
+    "bash": 'eval "$(_HEADRACE_COMPLETE=bash_source headrace)"  in ~/.bashrc',
+    "zsh": 'eval "$(_HEADRACE_COMPLETE=zsh_source headrace)"  in ~/.zshrc',
+    "fish": "_HEADRACE_COMPLETE=fish_source headrace | source  in ~/.config/fish/config.fish",
+}
+"""For each shell, the line that makes it complete what is typed, and where it belongs."""
+
 
 class _Commands(click.Group):
     """The commands, each imported when it is needed."""
@@ -55,6 +62,8 @@ class _Commands(click.Group):
     def format_epilog(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Exit codes"):
             formatter.write_dl([(str(code), meaning) for code, meaning in EXIT_CODES.items()])
+        with formatter.section("Completion"):
+            formatter.write_dl(list(COMPLETION.items()))
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
