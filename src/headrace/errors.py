@@ -284,10 +284,10 @@ _TIMER_CODES: dict[Timer, str] = {
     "total": "total_timeout",
 }
 _TIMER_WORDS: dict[Timer, str] = {
-    "connect": "did not accept a connection",
-    "first_token": "sent no token",
-    "between_tokens": "fell silent in the middle of its answer",
-    "total": "did not finish",
+    "connect": "did not accept a connection within",
+    "first_token": "sent no token within",
+    "between_tokens": "fell silent in the middle of its answer for",
+    "total": "did not finish within",
 }
 
 
@@ -297,7 +297,7 @@ class UpstreamTimeout(UpstreamError):
     http_status = 504
 
     def __init__(self, timer: Timer, seconds: float, *, upstream: str) -> None:
-        words = f"{upstream} {_TIMER_WORDS[timer]} within {seconds:g} s (timeouts.{timer})"
+        words = f"{upstream} {_TIMER_WORDS[timer]} {seconds:g} s (timeouts.{timer})"
         super().__init__(words, upstream=upstream)
         self.timer: Timer = timer
 

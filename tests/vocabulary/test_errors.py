@@ -117,7 +117,8 @@ def test_each_timer_names_itself_in_code_and_message() -> None:
     }
     for timer, failure in failures.items():
         assert failure.message.startswith("groq ")
-        assert failure.message.endswith(f" within 2.5 s (timeouts.{timer})")
+        words = "for" if timer == "between_tokens" else "within"
+        assert failure.message.endswith(f" {words} 2.5 s (timeouts.{timer})")
         # The whole time that was given is used up; another attempt would have none.
         assert failure.retryable is (timer != "total")
 
