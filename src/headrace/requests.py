@@ -87,6 +87,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, gc=False):
     """The most tokens to generate, whichever of its two names it came under (row T3)."""
     fields: dict[str, msgspec.Raw] = {}
     """Sampling, tools, response format, user, metadata and unknown fields, as the JSON they came as."""
+    foreign: dict[str, dict[str, msgspec.Raw]] = {}
+    """What has no word in OpenAI's chat API, by the family of APIs it came from: for upstreams of that family alone."""
     language: str | None = None
     conversation_id: str | None = None
     timeouts: Timeouts = Timeouts()

@@ -85,6 +85,16 @@ def usage_object(usage: Usage) -> dict[str, Any]:
     }
 
 
+def extras_object(sources: Sequence[Source], usage: Usage | None) -> dict[str, Any]:
+    """What the language of another API has no word for, written there under the key `headrace`; empty for nothing."""
+    extras: dict[str, Any] = {}
+    if sources:
+        extras["sources"] = source_objects(sources)
+    if usage is not None and usage.source != "reported":
+        extras["usage"] = {"source": usage.source, "by": usage.by}
+    return extras
+
+
 def timing_object(timing: Timing) -> dict[str, Any]:
     """The phases in milliseconds, in the order they happen."""
     phases = {

@@ -17,7 +17,7 @@ from headrace.server.connection import outlet_of
 from headrace.server.guard import Guard
 from headrace.server.house import House
 from headrace.server.responses import error_headers, request_headers, request_id, send_json
-from headrace.server.routes import routes
+from headrace.server.routes import Door, routes
 
 logger = logging.getLogger("headrace.server")
 
@@ -41,13 +41,13 @@ class Application:
         """Serves one request; the answer goes through its outlet rather than `send`."""
         scope["app"] = self  # with it the router raises what it cannot find, instead of answering in plain text
         outlet = outlet_of(scope)
+        door = self._doors.get((scope["method"], scope["path"]), self._router.app)
         try:
             # For reading the request; a handler takes it away, since a stream may last.
             scope["headrace.headers"] = headers = request_headers(scope)
             outlet.request_id = request_id(headers)
             outlet.owner = self._guard.admit(scope, headers)
             del headers
-            door = self._doors.get((scope["method"], scope["path"]), self._router.app)
             await door(scope, receive, send)
             return
         except HeadraceError as raised:
@@ -60,7 +60,8 @@ class Application:
         if outlet.started:
             outlet.abort()
         else:
-            send_json(scope, error_body(error), status=error.http_status, headers=error_headers(error))
+            body = door.protocol.error(error) if isinstance(door, Door) else error_body(error)
+            send_json(scope, body, status=error.http_status, headers=error_headers(error))
 
 
 def _ours(scope: Scope, error: HTTPException) -> HeadraceError:

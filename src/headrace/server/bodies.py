@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from starlette.types import Receive, Scope
 
 from headrace.errors import BodyTooLarge, RequestTimeout, UnsupportedContentType
@@ -51,6 +53,18 @@ def require_json(content_type: str | None) -> None:
         raise UnsupportedContentType(
             f"the body is declared as {media_type or 'nothing'}; send the header Content-Type: application/json"
         )
+
+
+def require_no_page(headers: Mapping[str, str]) -> None:
+    """Refuses what a page of another site may have sent, unless it is declared as JSON: many clients declare nothing.
+
+    A page's `POST` carries an `Origin`, and in browsers since 2020 (2023 in Safari) a `Sec-Fetch-Site` as well.
+
+    Raises:
+        UnsupportedContentType: it comes from a page, and is not declared as JSON.
+    """
+    if "origin" in headers or headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        require_json(headers.get("content-type"))
 
 
 def _too_large(limit_bytes: int) -> BodyTooLarge:

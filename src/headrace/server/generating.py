@@ -5,26 +5,37 @@ What is served at which path is in `headrace.server.routes`; how a stream is sen
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import cast
+from collections.abc import Awaitable, Callable, Sequence
+from typing import NamedTuple, TypeAlias, cast
 
 import msgspec
 from starlette.types import Receive, Scope
 
 from headrace.errors import InvalidRequest, UnknownRoute
 from headrace.identifiers import is_stream_id
-from headrace.interfaces import ReaderProtocol, Stream
+from headrace.interfaces import Middleware, ReaderProtocol, Stream
+from headrace.middleware.conversation import Conversation
 from headrace.protocols import PROTOCOLS
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.server.answering import answer_live, answer_whole, wishes_to_return
-from headrace.server.bodies import read_body, require_json
+from headrace.server.bodies import read_body, require_json, require_no_page
 from headrace.server.connection import outlet_of
 from headrace.server.house import House
 
 GRACE_SECONDS = 10.0
 """How long a run waits for a reader that showed a wish to return (design, section 3)."""
 
-Starter = Callable[[GenerationRequest, ReaderOptions, str | None], Awaitable[tuple[Stream, ReaderOptions]]]
+Handler: TypeAlias = Callable[[House, Scope, Receive], Awaitable[None]]
+
+
+class Asked(NamedTuple):
+    """What a reader asked for."""
+
+    request: GenerationRequest
+    options: ReaderOptions
+    stream_id: str | None
+    """The id it chose for its stream."""
+    early_headers: bool
 
 
 def owner_of(scope: Scope) -> str:
@@ -37,57 +48,100 @@ def headers_of(scope: Scope) -> dict[str, str]:
     return cast("dict[str, str]", scope.pop("headrace.headers"))
 
 
-async def _generate(house: House, protocol: ReaderProtocol, start: Starter, scope: Scope, receive: Receive) -> None:
+async def read_request(
+    house: House,
+    protocol: ReaderProtocol,
+    scope: Scope,
+    receive: Receive,
+    *,
+    stream: bool | None = None,
+    any_content_type: bool = False,
+) -> Asked:
+    """What is asked for.
+
+    Args:
+        house: for its limits.
+        protocol: what the request is written in.
+        scope: of the request.
+        receive: its body.
+        stream: what the route decides; `None`: the request does.
+        any_content_type: whether a body need not be declared as JSON, as long as no page of another site sent it.
+
+    Raises:
+        RequestError: it cannot be read, or is not allowed.
+    """
     headers = headers_of(scope)
-    require_json(headers.get("content-type"))
-    body = await read_body(scope, receive, house.settings.server.body_limit_bytes)
-    request, options = protocol.read(body, headers)
+    if any_content_type:
+        require_no_page(headers)
+    else:
+        require_json(headers.get("content-type"))
+    request, options = protocol.read(await read_body(scope, receive, house.settings.server.body_limit_bytes), headers)
     stream_id = headers.get("headrace-stream")
     if stream_id is not None and not is_stream_id(stream_id):
         raise InvalidRequest(
             "Headrace-Stream must be 22 to 128 characters of A-Z a-z 0-9 _ . ~ -, made of 128 random bits",
             parameter="Headrace-Stream",
         )
+    if stream is not None and request.stream != stream:
+        request = msgspec.structs.replace(request, stream=stream)
     if request.on_disconnect is None and request.stream and wishes_to_return(headers):
         request = msgspec.structs.replace(request, on_disconnect=GRACE_SECONDS)
     early = headers.get("headrace-early-headers", "").lower() in ("true", "1")
-    stream, options = await start(request, options, stream_id)
-    del body, headers  # a stream may last: what it does not need is let go
-    if request.stream:
-        await answer_live(house, stream, protocol, options, scope, early_headers=early)
+    return Asked(request, options, stream_id, early)
+
+
+async def answer(
+    house: House, protocol: ReaderProtocol, scope: Scope, stream: Stream, options: ReaderOptions, *, early_headers: bool
+) -> None:
+    """Sends a stream to the reader who asked for it, live or whole as it wants."""
+    if stream.request.stream:
+        await answer_live(house, stream, protocol, options, scope, early_headers=early_headers)
     else:
         await answer_whole(house, stream, protocol, options, scope)
 
 
-async def chat_completions(house: House, scope: Scope, receive: Receive) -> None:
-    """`POST /v1/chat/completions` (row I1)."""
+def generates(name: str, *, stream: bool | None = None) -> Handler:
+    """A handler that starts what is asked for in the protocol of that name, as part of a conversation if one is named.
 
-    async def start(
-        request: GenerationRequest, options: ReaderOptions, stream_id: str | None
-    ) -> tuple[Stream, ReaderOptions]:
-        return await house.start(request, owner_of(scope), stream_id=stream_id), options
+    Args:
+        name: of the protocol.
+        stream: what the route decides; `None`: the request does.
+    """
+    protocol = PROTOCOLS[name]
 
-    await _generate(house, PROTOCOLS["openai_chat"], start, scope, receive)
+    async def handle(house: House, scope: Scope, receive: Receive) -> None:
+        asked = await read_request(house, protocol, scope, receive, stream=stream)
+        started = await house.start(
+            asked.request,
+            owner_of(scope),
+            stream_id=asked.stream_id,
+            middleware=_conversation(house, asked.request),
+        )
+        await answer(house, protocol, scope, started, asked.options, early_headers=asked.early_headers)
+
+    return handle
+
+
+def _conversation(house: House, request: GenerationRequest) -> Sequence[Middleware]:
+    if request.conversation_id is None:
+        return ()
+    return (Conversation(house.store, house.settings.assistants["basic"].history_turns),)
 
 
 async def chat_assistant(house: House, scope: Scope, receive: Receive) -> None:
     """`POST /chat/{assistant}` (row D1)."""
     name = scope["path_params"]["assistant"]
-    assistant = house.settings.assistants.get(name)
-    if assistant is None:
+    settings = house.settings.assistants.get(name)
+    if settings is None:
         known = ", ".join(f"/chat/{each}" for each in house.settings.assistants)
         raise UnknownRoute(f"no assistant {name!r}. There are: {known}")
-    settings = assistant
-
-    async def start(
-        request: GenerationRequest, options: ReaderOptions, stream_id: str | None
-    ) -> tuple[Stream, ReaderOptions]:
-        stream = await house.start_assistant(request, settings, owner_of(scope), stream_id=stream_id)
-        return stream, msgspec.structs.replace(
-            options,
-            rationale=options.rationale and settings.rationale,
-            metadata=settings.metadata,
-            chunk_size=settings.chunk_size,
-        )
-
-    await _generate(house, PROTOCOLS["typed_events"], start, scope, receive)
+    protocol = PROTOCOLS["typed_events"]
+    asked = await read_request(house, protocol, scope, receive)
+    stream = await house.start_assistant(asked.request, settings, owner_of(scope), stream_id=asked.stream_id)
+    options = msgspec.structs.replace(
+        asked.options,
+        rationale=asked.options.rationale and settings.rationale,
+        metadata=settings.metadata,
+        chunk_size=settings.chunk_size,
+    )
+    await answer(house, protocol, scope, stream, options, early_headers=asked.early_headers)

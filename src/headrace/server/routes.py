@@ -5,7 +5,6 @@ A route reads its request, starts or finds a stream, and leaves the rest to `hea
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -22,12 +21,11 @@ from headrace.protocols.objects import error_object, timing_object, usage_object
 from headrace.protocols.reading import read_options, reader_options
 from headrace.server.answering import answer_live, send_error
 from headrace.server.connection import outlet_of
-from headrace.server.generating import chat_assistant, chat_completions, headers_of, owner_of
+from headrace.server.generating import Handler, chat_assistant, generates, headers_of, owner_of
 from headrace.server.house import House
+from headrace.server.ollama_routes import ollama_chat, ollama_generate, root, tags, version
 from headrace.server.responses import send_json
 from headrace.wire import json_text
-
-Handler = Callable[[House, Scope, Receive], Awaitable[None]]
 
 
 class Door:
@@ -36,14 +34,14 @@ class Door:
     def __init__(self, house: House, handler: Handler, protocol: ReaderProtocol = PROTOCOLS["openai_chat"]) -> None:
         self._house = house
         self._handler = handler
-        self._protocol = protocol
+        self.protocol = protocol
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request; the answer goes through its outlet rather than `send`."""
         try:
             await self._handler(self._house, scope, receive)
         except HeadraceError as error:
-            send_error(scope, self._protocol, error)
+            send_error(scope, self.protocol, error)
 
 
 def routes(house: House) -> list[Route]:
@@ -53,10 +51,26 @@ def routes(house: House) -> list[Route]:
         return Route(path, Door(house, handler, PROTOCOLS[protocol]), methods=methods)
 
     return [
-        door("/v1/chat/completions", ["POST"], chat_completions),
-        door("/chat/{assistant}", ["POST"], chat_assistant, "typed_events"),
+        door("/v1/chat/completions", ["POST"], generates("openai_chat")),
+        door("/v1/completions", ["POST"], generates("openai_completions"), "openai_completions"),
         door("/v1/models", ["GET"], models),
         door("/v1/models/{name:path}", ["GET"], model),
+        # The prefix that Groq's clients put before them.
+        door("/openai/v1/chat/completions", ["POST"], generates("openai_chat")),
+        door("/openai/v1/completions", ["POST"], generates("openai_completions"), "openai_completions"),
+        door("/openai/v1/models", ["GET"], models),
+        door("/openai/v1/models/{name:path}", ["GET"], model),
+        door("/chat", ["POST"], generates("text"), "text"),
+        door("/chat/{assistant}", ["POST"], chat_assistant, "typed_events"),
+        door("/api/query", ["POST"], generates("plain_text", stream=False), "plain_text"),
+        door("/api/query/stream", ["POST"], generates("plain_text", stream=True), "plain_text"),
+        door("/api/generate/stream", ["POST"], generates("token_frames"), "token_frames"),
+        door("/api/chat/stream", ["POST"], generates("chat_token_frames"), "chat_token_frames"),
+        door("/api/generate", ["POST"], ollama_generate, "ollama_generate"),
+        door("/api/chat", ["POST"], ollama_chat, "ollama_chat"),
+        door("/api/tags", ["GET"], tags, "ollama_chat"),
+        door("/api/version", ["GET"], version, "ollama_chat"),
+        door("/", ["GET", "HEAD"], root),
         door("/v1/streams/{stream_id}", ["GET"], show_stream),
         door("/v1/streams/{stream_id}/events", ["GET"], stream_events, "typed_events"),
         door("/v1/streams/{stream_id}/cancel", ["POST"], cancel_stream),
