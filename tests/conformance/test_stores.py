@@ -1,0 +1,166 @@
+"""Every store held to what `StreamStore` and `Stream` promise, and the suite to finding what is wrong."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import pytest
+
+from headrace.clock import Clock
+from headrace.errors import UnknownStream
+from headrace.events import Event
+from headrace.interfaces import Batch, StreamStore
+from headrace.requests import GenerationRequest
+from headrace.streams.memory import MemoryStore, MemoryStream
+from headrace.testing.check_store import OpenStore, check_store
+
+pytestmark = pytest.mark.anyio
+
+STORES: Mapping[str, OpenStore] = {"memory": MemoryStore}
+
+
+@pytest.mark.parametrize("name", STORES)
+async def test_every_store_keeps_its_promises(name: str) -> None:
+    await check_store(STORES[name])
+
+
+# --- the suite finds what is wrong: a store that breaks one promise each
+
+
+class Broken(MemoryStore):
+    """A store whose streams are of a class of their own."""
+
+    stream: type[MemoryStream] = MemoryStream
+
+    def create(self, stream_id: str, owner: str, request: GenerationRequest) -> MemoryStream:
+        stream = super().create(stream_id, owner, request)
+        stream.__class__ = self.stream
+        return stream
+
+
+class ListsEverybodys(Broken):
+    def list(self, owner: str, *, conversation_id: str | None = None) -> Sequence[MemoryStream]:
+        return [
+            stream for stream in self._streams.values() if conversation_id in (None, stream.request.conversation_id)
+        ]
+
+
+class TellsForeignFromUnknown(Broken):
+    def open(self, stream_id: str, owner: str) -> MemoryStream:
+        if any(each == stream_id for _, each in self._streams) and (owner, stream_id) not in self._streams:
+            raise UnknownStream("this stream is somebody else's")
+        return super().open(stream_id, owner)
+
+
+class NeverForgets(Broken):
+    def sweep(self) -> None:
+        pass
+
+
+class ForgetsWhatGoesOn(Broken):
+    def sweep(self) -> None:
+        self._streams.clear()
+
+
+class DeletesNothing(Broken):
+    def delete(self, stream_id: str, owner: str) -> None:
+        self.open(stream_id, owner)
+
+
+def with_streams(stream: type[MemoryStream]) -> type[Broken]:
+    return type(stream.__name__, (Broken,), {"stream": stream})
+
+
+class WakesForEachEvent(MemoryStream):
+    __slots__ = ()
+
+    def append(self, batch: Batch) -> None:
+        for event in batch:
+            super().append([event])
+
+
+class WakesTooEarly(MemoryStream):
+    __slots__ = ()
+
+    def append(self, batch: Batch) -> None:
+        for wake in self._wakes.copy():
+            wake()
+        super().append(batch)
+
+
+class SkipsTheFirst(MemoryStream):
+    __slots__ = ()
+
+    def read(self, offset: int, limit: int = 256) -> Sequence[Event]:
+        return super().read(offset + 1, limit)
+
+
+class IgnoresTheLimit(MemoryStream):
+    __slots__ = ()
+
+    def read(self, offset: int, limit: int = 256) -> Sequence[Event]:
+        return super().read(offset, 10_000)
+
+
+class GoesOnAfterTheEnd(MemoryStream):
+    __slots__ = ()
+
+    def append(self, batch: Batch) -> None:
+        try:
+            super().append(batch)
+        except ValueError:
+            self._events.extend(batch)
+
+
+class CountsNobody(MemoryStream):
+    __slots__ = ()
+
+    @property
+    def readers(self) -> int:
+        return 0
+
+
+class LosesAReader(MemoryStream):
+    __slots__ = ()
+
+    def detach(self, wake: Callable[[], None]) -> None:
+        self._wakes.clear()
+
+
+class HasNoTimes(MemoryStream):
+    __slots__ = ()
+
+    def times(self, offset: int, limit: int = 256) -> Sequence[int]:
+        return ()
+
+
+BROKEN: list[Callable[[Clock, float], StreamStore]] = [
+    ListsEverybodys,
+    TellsForeignFromUnknown,
+    NeverForgets,
+    ForgetsWhatGoesOn,
+    DeletesNothing,
+    *map(
+        with_streams,
+        (
+            WakesForEachEvent,
+            WakesTooEarly,
+            SkipsTheFirst,
+            IgnoresTheLimit,
+            GoesOnAfterTheEnd,
+            CountsNobody,
+            LosesAReader,
+            HasNoTimes,
+        ),
+    ),
+]
+
+
+async def test_the_suite_has_nothing_against_a_store_that_is_only_called_broken() -> None:
+    await check_store(Broken)
+
+
+@pytest.mark.parametrize("broken", BROKEN)
+async def test_the_suite_finds_a_broken_promise(broken: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises((AssertionError, TimeoutError)):
+        await check_store(broken)
