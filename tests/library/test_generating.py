@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import signal
 import subprocess
 import sys
 import threading
@@ -274,6 +275,24 @@ def test_a_program_that_ends_does_not_wait_for_its_answer() -> None:
             [sys.executable, "-c", program], capture_output=True, text=True, timeout=DEADLINE_SECONDS
         )
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "Two \n", "")
+        assert hanging.closed.wait(DEADLINE_SECONDS)
+
+
+def test_ctrl_c_cancels_the_run_up_to_the_upstream() -> None:
+    asked = threading.Event()
+    hanging = Hanging()
+
+    async def handler(exchange: Exchange) -> None:
+        asked.set()
+        await hanging(exchange)
+
+    with lab(handler):
+        program = "import headrace; headrace.generate('q', model='lab/m', config=['settings.toml'])"
+        process = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        assert asked.wait(DEADLINE_SECONDS)
+        process.send_signal(signal.SIGINT)
+        complaints = process.communicate(timeout=DEADLINE_SECONDS)[1]
+        assert complaints.splitlines()[-1] == "KeyboardInterrupt"
         assert hanging.closed.wait(DEADLINE_SECONDS)
 
 
