@@ -227,6 +227,18 @@ async def test_l3_leaving_is_no_ending_where_the_reader_may_come_back(place: Pla
         assert (await shown(place, stream_id))["ending"] == "stop"
 
 
+async def test_l3_a_whole_answer_that_shall_be_continued_can_be_read_later(place: Place) -> None:
+    pausing = Pausing()
+    headers = {"Headrace-On-Disconnect": "continue", "Headrace-Stream": "a-whole-answer-to-come-back-to"}
+    request = encoded("POST", "/v1/chat/completions", chat(stream=False), headers)
+    async with place.upstream(pausing) as upstream:
+        async with connected(place.port, request):
+            await until(lambda: bool(upstream.exchanges))
+        pausing.go_on.set()
+        await place.emptied()
+    assert await reread(place, headers["Headrace-Stream"]) == "One, two"
+
+
 async def test_l3_leaving_cancels_where_nobody_may_come_back(place: Place) -> None:
     async with place.upstream(Pausing()):
         async with said_one(place) as reader:
