@@ -112,7 +112,15 @@ class OpenAIProvider:
                 write(events)
             return hearing.finished or hearing.done or hearing.failure is not None
 
-        await response.listen(hear)
+        try:
+            await response.listen(hear)
+        except UpstreamError:
+            # What was said until then stands; and an end or an error that the upstream told says more than its leaving.
+            if events := hearing.finish():
+                write(events)
+            if hearing.failure is not None and not isinstance(hearing.failure, UpstreamRefused):
+                raise
+            return
         if hearing.done or hearing.failure is not None or not hearing.finished:
             return
         # Usage and `[DONE]` are still to come, but the answer is whole: nothing that happens now can spoil it.
