@@ -23,6 +23,7 @@ from headrace.events import Ending, Phase
 from headrace.protocols.reading import Options
 from headrace.settings import Document, resolve
 from headrace.settings.variables import COMMAND_LINE_VARIABLES
+from headrace.testing.ollama import ollama_answer
 from headrace.testing.upstream import (
     DONE,
     Exchange,
@@ -118,6 +119,8 @@ async def talk(exchange: Exchange) -> None:
         await exchange.whole(b'{"models":[{"name":"qwen3"}]}')
     elif exchange.json()["model"] == "gemma3:12b":
         await exchange.whole(b'{"error":{"message":"model not found"}}', status=404)
+    elif exchange.path == "/api/chat":
+        await ollama_answer(exchange, ["Hello", ", ", "reader."])
     else:
         await exchange.head()
         for record in (role_chunk(), *map(text_chunk, ("Hello", ", ", "reader.")), finish_chunk(), DONE):

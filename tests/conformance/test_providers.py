@@ -20,6 +20,7 @@ from headrace.providers.offline import OfflineProvider
 from headrace.requests import GenerationRequest, Message
 from headrace.settings import UpstreamSettings
 from headrace.testing.check_provider import Situation, check_provider
+from headrace.testing.ollama import NDJSON, last_ollama_line, ollama_line
 from headrace.testing.upstream import (
     DONE,
     JSON,
@@ -106,7 +107,7 @@ async def openai_silent(exchange: Exchange) -> None:
     await exchange.left()
 
 
-def before(handler: Handler, transport: str) -> Situation:
+def before(handler: Handler, transport: str, name: str = "openai") -> Situation:
     """A provider before an upstream that does so; on the way out, its connections must be closed."""
 
     @asynccontextmanager
@@ -115,7 +116,7 @@ def before(handler: Handler, transport: str) -> Situation:
             settings = UpstreamSettings(name="larch", base_url=upstream.base_url)
             if transport == "httpx2":
                 settings = UpstreamSettings(name="larch", base_url=upstream.base_url, transport="httpx2")
-            yield PROVIDERS["openai"](settings, None, SystemClock()), REQUEST
+            yield PROVIDERS[name](settings, None, SystemClock()), REQUEST
             async with asyncio.timeout(0.1):
                 await upstream.emptied()
 
@@ -128,6 +129,53 @@ def openai_situations(transport: str) -> Situations:
         goes_on=before(openai_goes_on, transport),
         fails=before(openai_fails, transport),
         silent=before(openai_silent, transport),
+    )
+
+
+# --- an Ollama
+
+
+async def ollama_answers(exchange: Exchange) -> None:
+    call = {"function": {"name": "f", "arguments": {"a": 1}}}
+    if exchange.path == "/api/tags":
+        await exchange.whole(json.dumps({"models": [{"name": "a:latest"}, {"name": "b"}]}).encode())
+    elif not exchange.json()["stream"]:
+        message = {"content": "Hello", "thinking": "Hm", "tool_calls": [call, call]}
+        await exchange.whole(ollama_line(message, done=True, done_reason="stop", prompt_eval_count=1, eval_count=2))
+    else:
+        await exchange.head(200, NDJSON)
+        await exchange.chunk(ollama_line({"content": "", "thinking": "Hm"}))
+        for text in ("", "Hel", "lo 天气", "😀", "\ud83d"):
+            await exchange.chunk(ollama_line({"content": text}))
+        for _ in range(2):
+            await exchange.chunk(ollama_line({"content": "", "tool_calls": [call]}))
+        await exchange.chunk(last_ollama_line(usage=(0, 2)))
+        await exchange.end()
+
+
+async def ollama_goes_on(exchange: Exchange) -> None:
+    await exchange.head(200, NDJSON)
+    while True:
+        await exchange.chunk(ollama_line({"content": "more"}))
+        await asyncio.sleep(0)
+
+
+async def ollama_fails(exchange: Exchange) -> None:
+    if exchange.json()["stream"]:
+        await exchange.head(200, NDJSON)
+        await exchange.chunk(ollama_line({"content": "half"}))
+    else:
+        await exchange.head(200, {**JSON, "Content-Length": "100"}, chunked=False)
+        await exchange.write(b'{"model":')
+    exchange.close()
+
+
+def ollama_situations() -> Situations:
+    return Situations(
+        answers=before(ollama_answers, "headrace", "ollama"),
+        goes_on=before(ollama_goes_on, "headrace", "ollama"),
+        fails=before(ollama_fails, "headrace", "ollama"),
+        silent=before(openai_silent, "headrace", "ollama"),
     )
 
 
@@ -154,6 +202,7 @@ async def offline() -> AsyncIterator[tuple[Provider, GenerationRequest]]:
 SITUATIONS: Mapping[str, Situations] = {
     "openai": openai_situations("headrace"),
     "openai through httpx2": openai_situations("httpx2"),
+    "ollama": ollama_situations(),
     "offline": Situations(answers=offline, goes_on=offline),
 }
 

@@ -117,7 +117,8 @@ def test_a_found_ollama_is_an_upstream_of_its_own_address(answering: list[bytes]
     address = f"127.0.0.1:{answering[1].decode()}"
     discovery = found(Settings(), OLLAMA_HOST=address)
     (ollama,) = discovery.settings.upstreams
-    assert (ollama.name, ollama.base_url, ollama.api_key_env) == ("ollama", f"http://{address}/v1", None)
+    assert (ollama.name, ollama.base_url, ollama.api_key_env) == ("ollama", f"http://{address}", None)
+    assert ollama.provider == "ollama", "it is asked through its own API"
     assert [(row.where, row.state) for row in discovery.rows if row.name == "ollama"] == [(address, "found, 1 model")]
 
 

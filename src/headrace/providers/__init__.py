@@ -9,13 +9,14 @@ from types import MappingProxyType
 
 from headrace.clock import Clock
 from headrace.interfaces import Provider
+from headrace.providers.ollama import open_ollama
 from headrace.providers.openai import open_openai
 from headrace.settings import UpstreamSettings
 
 Opener = Callable[[UpstreamSettings, str | None, Clock], Provider]
 """Makes the provider of one upstream of its settings, its key and a clock; opens no connection yet."""
 
-PROVIDERS: Mapping[str, Opener] = MappingProxyType({"openai": open_openai})
+PROVIDERS: Mapping[str, Opener] = MappingProxyType({"openai": open_openai, "ollama": open_ollama})
 """What `provider` may be in the settings. `offline` needs documents rather than a connection and is always there."""
 
 __all__ = ["PROVIDERS", "Opener"]

@@ -139,13 +139,16 @@ SERVICES: tuple[Service, ...] = (
         base_url="http://127.0.0.1:1234/v1",
         key_required=False,
     ),
-    # https://docs.ollama.com/api/openai-compatibility. Leaving is seen at the next write (ollama#11889, 2025-08).
+    # https://docs.ollama.com/api. Leaving is seen at the next write (ollama#11889, 2025-08).
     Service(
         name="ollama",
-        base_url="http://127.0.0.1:11434/v1",
+        provider="ollama",
+        base_url="http://127.0.0.1:11434",
         key_required=False,
+        asks_usage=False,
+        sends_done=False,
         on_close="stops",
-        notes="Through its /v1.",
+        notes="Through its own API. At an address that ends in /v1 it is asked through OpenAI's.",
     ),
     # Our own: answers from documents, needs nothing.
     Service(
@@ -193,8 +196,11 @@ def completed(upstream: UpstreamSettings) -> UpstreamSettings:
         SettingsError: its provider needs an address, and neither the settings nor the catalogue give one.
     """
     service = service_of(upstream)
-    provider = service.provider if service.provider != "openai" and upstream.base_url is None else upstream.provider
     base_url = (upstream.base_url or service.base_url or "").rstrip("/") or None
+    provider = upstream.provider
+    if provider == "openai" and not (base_url or "").endswith("/v1"):
+        # The default, or meant: a service that speaks another language is spoken to in it, but for a /v1 of OpenAI's.
+        provider = (service if service is not UNKNOWN else _BY_NAME.get(upstream.name, UNKNOWN)).provider
     if base_url is None and provider != "offline":
         why = f" ({service.notes})" if service.notes else ""
         raise SettingsError(

@@ -57,7 +57,7 @@ async def discover(settings: Settings, environment: Mapping[str, str]) -> Discov
     ollama = None if "ollama" in taken else ollama_address(environment)
     models = None if ollama is None else await ollama_models(ollama)
     if ollama is not None and models is not None:
-        base_url = f"http://{_authority(ollama)}/v1"
+        base_url = f"http://{_authority(ollama)}"
         upstreams.append(completed(UpstreamSettings(name="ollama", base_url=base_url, timeouts=settings.timeouts)))
         count = f"{models} model{'' if models == 1 else 's'}" if models else "no models yet"
         rows.append(Found("ollama", _authority(ollama), f"found, {count}"))
