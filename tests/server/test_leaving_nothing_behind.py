@@ -104,20 +104,26 @@ def held() -> dict[str, int]:
     return {"descriptors": len(os.listdir("/proc/self/fd")), "tasks": len(asyncio.all_tasks())}
 
 
-def in_memory() -> Counter[str]:
-    """How many there are of what every request makes."""
-    return Counter(type(thing).__name__ for thing in gc.get_objects() if isinstance(thing, KINDS))
+def made() -> dict[int, object]:
+    """What there is of what every request makes, by identity."""
+    return {id(thing): thing for thing in gc.get_objects() if isinstance(thing, KINDS)}
+
+
+def left_since(before: dict[int, object]) -> Counter[str]:
+    """How many there are more than `before`, which other tests of this process may still hold."""
+    return Counter(type(thing).__name__ for key, thing in made().items() if key not in before)
 
 
 async def test_after_1000_streams_a_server_holds_what_it_held_before(place: Place) -> None:
     found = []
+    before = made()
     for count in (AT_ONCE, STREAMS):
         async with place.upstream(serve_anything):
             await visits(place, count)
         gc.collect()
         found.append(held())
     assert found[1] == found[0]
-    assert in_memory() == {}
+    assert left_since(before) == {}
 
 
 @contextmanager
@@ -136,6 +142,7 @@ async def test_what_a_request_made_is_freed_without_the_garbage_collector(place:
     async with place.upstream(serve_anything):
         await visits(place, AT_ONCE)
         with without_collector():
+            before = made()
             await visits(place, 100)
-            found = in_memory()
+            found = left_since(before)
     assert found == {}
