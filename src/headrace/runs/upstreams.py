@@ -89,4 +89,5 @@ class Models:
         upstreams = ", ".join(f"{each}/…" for each in self.upstreams)
         near = difflib.get_close_matches(name, known, n=1)
         meant = f' Did you mean "{near[0]}"?' if near else ""
-        return f'no model "{name[:200]}".{meant} Known: {", ".join(known) or "none"}; any model of {upstreams}'
+        listed = ", ".join(known) or "none"
+        return f'no model "{name[:200]}".{meant} Known: {listed}; any model of {upstreams}. All: headrace models'
