@@ -32,7 +32,8 @@ from headrace.events import Ended, Event, TextDelta, ToolCallDelta, UsageKnown
 from headrace.protocols.openai_chat import OpenAIChat
 from headrace.providers import openai
 from headrace.providers.catalogue import SERVICES, Service, completed
-from headrace.providers.openai import OpenAIProvider, open_openai, retry_after_seconds
+from headrace.providers.exchanges import retry_after_seconds
+from headrace.providers.openai import OpenAIProvider, open_openai
 from headrace.requests import GenerationRequest, Message
 from headrace.server.wiring import open_house
 from headrace.settings import Settings, UpstreamSettings

@@ -5,15 +5,23 @@ May import floors 0 to 2 and its own room.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import email.utils
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC
 
 from headrace.clock import Clock
 from headrace.errors import UpstreamError, UpstreamRefused
 from headrace.providers.http import HTTPTransport
-from headrace.providers.openai import MOST_ERROR_BYTES, retry_after_seconds
 from headrace.providers.openai_refusals import json_or_text, refused
 from headrace.providers.transport import Response, Transport
 from headrace.settings import UpstreamSettings
+
+# The most that is read of an answer that is not streamed, and of an error.
+MOST_WHOLE_BYTES = 32 << 20
+MOST_ERROR_BYTES = 64 << 10
+
+_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 
 def open_transport(
@@ -62,3 +70,20 @@ async def refusal_of(response: Response, upstream: str, clock: Clock, secret: st
         retry_after_seconds=retry_after_seconds(response.headers, clock.unix_ns()),
         secret=secret,
     )
+
+
+def retry_after_seconds(headers: Mapping[str, str], unix_ns: int) -> float | None:
+    """When an upstream says to come back: `retry-after-ms`, or `retry-after` in seconds or as a date.
+
+    Source: RFC 9110, 10.2.3, and OpenAI's SDKs, which read fractions too. `None` where there is neither.
+    """
+    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        value = headers.get(name, "").strip()
+        if _NUMBER.fullmatch(value):
+            return float(value) * unit
+        try:
+            date = email.utils.parsedate_to_datetime(value)
+            return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - unix_ns / 1e9)
+        except (ValueError, OverflowError):
+            continue  # neither: as if it were not there
+    return None

@@ -17,10 +17,9 @@ from headrace.errors import UpstreamError, UpstreamKeyMissing, UpstreamMalformed
 from headrace.events import Ended, Status
 from headrace.interfaces import Write
 from headrace.providers.catalogue import completed
-from headrace.providers.exchanges import open_transport, read_whole, refusal_of
+from headrace.providers.exchanges import MOST_ERROR_BYTES, MOST_WHOLE_BYTES, open_transport, read_whole, refusal_of
 from headrace.providers.ollama_asking import asking_body
 from headrace.providers.ollama_hearing import OllamaHearing
-from headrace.providers.openai import MOST_ERROR_BYTES, MOST_WHOLE_BYTES
 from headrace.providers.openai_refusals import without_secrets
 from headrace.providers.transport import Response, Transport
 from headrace.requests import GenerationRequest

@@ -9,10 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import email.utils
-import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import msgspec
@@ -22,9 +19,9 @@ from headrace.errors import UpstreamError, UpstreamKeyMissing, UpstreamMalformed
 from headrace.events import Ended
 from headrace.interfaces import Write
 from headrace.providers.catalogue import completed, service_of
-from headrace.providers.http import HTTPTransport
+from headrace.providers.exchanges import MOST_ERROR_BYTES, MOST_WHOLE_BYTES, open_transport, read_whole, refusal_of
 from headrace.providers.openai_hearing import Hearing
-from headrace.providers.openai_refusals import json_or_text, refused, without_secrets
+from headrace.providers.openai_refusals import without_secrets
 from headrace.providers.transport import Response, Transport
 from headrace.requests import GenerationRequest, Message
 from headrace.settings import UpstreamSettings
@@ -33,11 +30,6 @@ from headrace.wire import json_text
 
 # How long to wait for usage and `[DONE]` once the finish reason was heard. The answer is whole by then.
 SECONDS_AFTER_FINISH = 2.0
-# The most that is read of an answer that is not streamed, and of an error.
-MOST_WHOLE_BYTES = 32 << 20
-MOST_ERROR_BYTES = 64 << 10
-
-_NUMBER = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
 
 MaxTokensField = Literal["max_tokens", "max_completion_tokens"]
 
@@ -82,11 +74,11 @@ class OpenAIProvider:
         del body  # a stream may last
         try:
             if response.status != 200:
-                raise await self._refusal(response)
+                raise await refusal_of(response, self._name, self._clock, self._secret)
             hearing = Hearing(self._name, choices=choices_asked(request), secret=self._secret)
             kind = response.headers.get("content-type", "").lower()
             if "json" in kind:
-                if events := hearing.hear_whole(await _read_all(response, MOST_WHOLE_BYTES)):
+                if events := hearing.hear_whole(await read_whole(response, MOST_WHOLE_BYTES)):
                     write(events)
             elif "event-stream" in kind:
                 await self._listen(response, hearing, write)
@@ -140,9 +132,9 @@ class OpenAIProvider:
         response = await self._transport.send("GET", "/models", b"", Marks(self._clock.monotonic_ns()))
         try:
             if response.status != 200:
-                raise await self._refusal(response)
+                raise await refusal_of(response, self._name, self._clock, self._secret)
             try:
-                listed = _decode_models(await _read_all(response, MOST_WHOLE_BYTES))
+                listed = _decode_models(await read_whole(response, MOST_WHOLE_BYTES))
             except (ValueError, RecursionError) as error:
                 raise UpstreamMalformed(
                     f"{self._name} sent no list of models ({error})", upstream=self._name
@@ -161,19 +153,6 @@ class OpenAIProvider:
                 f"{self._name} needs {self._missing_key}, which is not set. Set it and start headrace again",
                 upstream=self._name,
             )
-
-    async def _refusal(self, response: Response) -> UpstreamRefused:
-        try:
-            body = await _read_all(response, MOST_ERROR_BYTES)
-        except UpstreamError:
-            body = b""  # the status alone says enough
-        return refused(
-            self._name,
-            response.status,
-            json_or_text(body),
-            retry_after_seconds=retry_after_seconds(response.headers, self._clock.unix_ns()),
-            secret=self._secret,
-        )
 
 
 class _Model(msgspec.Struct):
@@ -222,39 +201,8 @@ def _asked_message(message: Message) -> dict[str, Any]:
     return {"role": message.role, "content": message.content, **message.fields}
 
 
-async def _read_all(response: Response, most_bytes: int) -> bytes:
-    read: list[bytes] = []
-    size = 0
-
-    def hear(pieces: Sequence[bytes]) -> bool:
-        nonlocal size
-        read.extend(pieces)
-        size += sum(map(len, pieces))
-        return size >= most_bytes
-
-    await response.listen(hear)
-    return b"".join(read)
-
-
 async def _text(response: Response) -> str:
-    return (await _read_all(response, MOST_ERROR_BYTES)).decode("utf-8", "replace").strip()
-
-
-def retry_after_seconds(headers: Mapping[str, str], unix_ns: int) -> float | None:
-    """When an upstream says to come back: `retry-after-ms`, or `retry-after` in seconds or as a date.
-
-    Source: RFC 9110, 10.2.3, and OpenAI's SDKs, which read fractions too. `None` where there is neither.
-    """
-    for name, unit in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
-        value = headers.get(name, "").strip()
-        if _NUMBER.fullmatch(value):
-            return float(value) * unit
-        try:
-            date = email.utils.parsedate_to_datetime(value)
-            return max(0.0, date.replace(tzinfo=date.tzinfo or UTC).timestamp() - unix_ns / 1e9)
-        except (ValueError, OverflowError):
-            continue  # neither: as if it were not there
-    return None
+    return (await read_whole(response, MOST_ERROR_BYTES)).decode("utf-8", "replace").strip()
 
 
 def open_openai(settings: UpstreamSettings, key: str | None, clock: Clock) -> OpenAIProvider:
@@ -266,16 +214,7 @@ def open_openai(settings: UpstreamSettings, key: str | None, clock: Clock) -> Op
     settings = completed(settings)
     service = service_of(settings)
     assert settings.base_url is not None  # `completed` sees to it
-    headers = {"User-Agent": "headrace", "Content-Type": "application/json", "Accept": "text/event-stream"}
-    if key is not None:
-        headers["Authorization"] = f"Bearer {key}"
-    transport: Transport
-    if settings.transport == "httpx2":
-        from headrace.providers.http_through_httpx2 import Httpx2Transport  # 0.15 s to import, and seldom wanted
-
-        transport = Httpx2Transport(settings.name, settings.base_url, headers, clock)
-    else:
-        transport = HTTPTransport(settings.name, settings.base_url, headers, clock)
+    transport = open_transport(settings, settings.base_url, key, clock, accept="text/event-stream")
     return OpenAIProvider(
         settings.name,
         transport,
