@@ -159,7 +159,7 @@ class StreamStore(Protocol):
 
 
 class Middleware(Protocol):
-    """Prepares a request before the run, and sees its batches pass."""
+    """Prepares a request before an upstream is asked."""
 
     async def prepare(self, request: GenerationRequest, owner: str) -> GenerationRequest:
         """The request as it shall be put to the upstream.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -341,3 +341,22 @@ async def test_what_a_person_may_want_to_know_is_told_at_once(stage: Stage) -> N
     assert list(run.stream.read(1)) == [STATUS, SOURCES]
     spoke.set()
     await stage.finish(run)
+
+
+@pytest.mark.parametrize("nonsense", [None, Ended("error"), Ended("cancelled")], ids=repr)
+async def test_a_provider_from_elsewhere_that_makes_up_an_ending_is_told_as_a_mistake(
+    stage: Stage, caplog: pytest.LogCaptureFixture, nonsense: Ended | None
+) -> None:
+    provider = stage.provide([[TextDelta("Yes")], Ended("stop")])
+    generate = provider.generate
+
+    async def generate_nonsense(*arguments: Any) -> Ended | None:
+        await generate(*arguments)
+        return nonsense
+
+    vars(provider)["generate"] = generate_nonsense
+    with caplog.at_level(logging.CRITICAL, "headrace.runs"):
+        last = ending(await stage.perform())
+    assert last.ending == "error"
+    assert last.failure is not None
+    assert last.failure.code == "internal_error"

@@ -18,6 +18,7 @@ from headrace.clock import Clock
 from headrace.errors import HeadraceError, InternalError, Timer, UpstreamError, UpstreamTimeout
 from headrace.events import (
     CONTENT,
+    FINISHED,
     Ended,
     Event,
     Failure,
@@ -122,13 +123,9 @@ class Run:
         except HeadraceError as error:
             ended = self._ended_by(error)
         except Exception:
-            ended = self._mistake()
-        try:
-            self._finish(ended)
-        except Exception:
-            # As where a provider from elsewhere gave no ending at all. A stream without its last event would be waited
-            # for for ever.
-            self._finish(self._mistake())
+            logger.exception("stream %s: a fault of our own ended it", self.stream.id)
+            ended = self._ended_by(InternalError("headrace made a mistake with this answer; its log says which"))
+        self._finish(ended)
         if foreign is not None:
             raise foreign
 
@@ -249,6 +246,8 @@ class Run:
             raise stopped from None
         finally:
             self._asking = False
+        if ended.ending not in FINISHED:
+            raise ValueError(f"the provider of {upstream.name} made up an ending: {ended!r}")
         if self._held:
             self.stream.append(self._held)
         return ended
@@ -281,10 +280,6 @@ class Run:
         # What an upstream broke off is incomplete; what never began, or broke by our own fault, is an error.
         cut = self._speaking and isinstance(error, UpstreamError)
         return Ended("incomplete" if cut else "error", error.failure())
-
-    def _mistake(self) -> Ended:
-        logger.exception("stream %s: a fault of our own ended it", self.stream.id)
-        return self._ended_by(InternalError("headrace made a mistake with this answer; its log says which"))
 
     def _finish(self, ended: Ended) -> None:
         now = self._clock.monotonic_ns()
