@@ -29,7 +29,7 @@ from headrace.events import (
 )
 from headrace.protocols.folding import Choice, fold
 from headrace.protocols.framing import OPENAI_EVENT_STREAM, joined
-from headrace.protocols.objects import DONE, error_body, error_object, source_objects
+from headrace.protocols.objects import DONE, error_body, error_object, extras_object
 from headrace.protocols.reading import Fields, generation_request, read_messages, read_options, reader_options
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.usage import Usage
@@ -86,7 +86,7 @@ class OpenAIChat:
         }
         if answer.usage is not None:
             body["usage"] = usage_object(answer.usage)
-        if extras := _extras(answer.sources, answer.usage):
+        if extras := extras_object(answer.sources, answer.usage):
             body["headrace"] = extras
         return json_text.encode(body)
 
@@ -211,14 +211,14 @@ class ChunkEncoder:
         if ended.ending in FINISHED:
             self._begin(0, records)
             endings = dict(ended.choices)
-            extras = _extras(self._sources, None)
+            extras = extras_object(self._sources, None)
             extra = b',"headrace":%b' % json_text.encode(extras) if extras else b""
             for choice in sorted(self._begun | endings.keys()):
                 self._begin(choice, records)
                 reason = json_text.string(endings.get(choice, ended.ending))
                 records.append(self._chunk(choice, b"{}", finish_reason=reason, extras=extra))
         if self._options.include_usage and self._usage is not None:
-            marked = _extras([], self._usage)
+            marked = extras_object([], self._usage)
             extra = b',"headrace":%b' % json_text.encode(marked) if marked else b""
             usage = json_text.encode(usage_object(self._usage))
             records.append(b'%b],"usage":%b%b}' % (self._head, usage, extra))
@@ -242,16 +242,6 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "prompt_tokens_details": {"cached_tokens": usage.cached_tokens or 0},
         "completion_tokens_details": {"reasoning_tokens": usage.reasoning_tokens or 0},
     }
-
-
-def _extras(sources: Sequence[Source], usage: Usage | None) -> dict[str, Any]:
-    """What OpenAI has no word for, under a key of its own."""
-    extras: dict[str, Any] = {}
-    if sources:
-        extras["sources"] = source_objects(sources)
-    if usage is not None and usage.source != "reported":
-        extras["usage"] = {"source": usage.source, "by": usage.by}
-    return extras
 
 
 def _whole_choice(index: int, choice: Choice, ending: str, options: ReaderOptions) -> dict[str, Any]:
