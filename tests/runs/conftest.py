@@ -121,14 +121,6 @@ class Stage:
         """The events of a run that goes through without a hand from outside."""
         return await self.finish(self.prepare(request))
 
-    async def until(self, condition: Callable[[], object]) -> None:
-        """Gives way to the others until the condition holds."""
-        for _ in range(10_000):
-            if condition():
-                return
-            await asyncio.sleep(0)
-        raise AssertionError("this never came")
-
 
 def whole_generation(stream: Stream) -> list[Event]:
     """The events of a stream that has ended, after looking whether they are in order and say what every stream says."""

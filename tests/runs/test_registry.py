@@ -17,6 +17,7 @@ from headrace.identifiers import is_stream_id
 from headrace.interfaces import Observer, Stream
 from headrace.requests import Disconnect, GenerationRequest, Message, Timeouts
 from headrace.runs import Models, Runs, registry
+from headrace.testing.waiting import turns, until
 
 if TYPE_CHECKING:
     from tests.runs.conftest import Script, Stage
@@ -39,9 +40,9 @@ async def opened(stage: Stage, *, observers: Sequence[Observer] = (), most: int 
         await runs.close()
 
 
-async def finished(stage: Stage, stream: Stream) -> Ended:
+async def finished(stream: Stream) -> Ended:
     """Waits for the stream's end."""
-    await stage.until(lambda: stream.ended is not None)
+    await until(lambda: stream.ended is not None)
     assert stream.ended is not None
     return stream.ended
 
@@ -54,7 +55,7 @@ async def test_a_stream_is_there_before_its_run_takes_its_first_step(stage: Stag
         assert is_stream_id(stream.id)
         assert stage.store.open(stream.id, "ann") is stream
         assert len(runs) == 1
-        assert (await finished(stage, stream)).ending == "stop"
+        assert (await finished(stream)).ending == "stop"
         assert len(runs) == 0
 
 
@@ -83,11 +84,11 @@ async def test_beyond_its_capacity_a_server_says_when_to_come_back_and_starts_no
             runs.start(REQUEST, "ann")
         assert refusal.value.retry_after_seconds == 1
         assert len(stage.store.list("ann")) == 1
-        await stage.until(lambda: len(provider.asked) == 2)
+        await until(lambda: len(provider.asked) == 2)
         runs.cancel(first)
-        await stage.until(lambda: len(runs) == 1)
+        await until(lambda: len(runs) == 1)
         third = runs.start(REQUEST, "ann")
-        assert (await finished(stage, third)).ending == "stop"
+        assert (await finished(third)).ending == "stop"
         assert second.ended is None
 
 
@@ -95,10 +96,10 @@ async def test_l4_cancelling_ends_a_stream_for_everybody_and_twice_is_the_same_a
     provider = stage.provide(GOING_ON)
     async with opened(stage) as runs:
         stream = runs.start(REQUEST, "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         runs.cancel(stream)
         runs.cancel(stream)
-        assert (await finished(stage, stream)).ending == "cancelled"
+        assert (await finished(stream)).ending == "cancelled"
         runs.cancel(stream)
         assert provider.outcomes == ["cancelled"]
 
@@ -108,9 +109,9 @@ async def test_l1_a_run_whose_last_reader_left_is_cancelled(stage: Stage, policy
     provider = stage.provide(GOING_ON)
     async with opened(stage) as runs:
         stream = runs.start(msgspec.structs.replace(REQUEST, on_disconnect=policy), "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         runs.reader_left(stream)
-        ended = await finished(stage, stream)
+        ended = await finished(stream)
         assert ended.ending == "cancelled"
         assert ended.failure is not None
         assert (ended.failure.code, "reader left" in ended.failure.message) == ("cancelled", True)
@@ -121,14 +122,14 @@ async def test_a_run_goes_on_while_one_reader_is_left(stage: Stage) -> None:
     stage.provide(GOING_ON)
     async with opened(stage) as runs:
         stream = runs.start(REQUEST, "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         stream.attach(nothing)
         runs.reader_left(stream)
-        await some_turns()
+        await turns(10)
         assert stream.ended is None
         stream.detach(nothing)
         runs.reader_left(stream)
-        assert (await finished(stage, stream)).ending == "cancelled"
+        assert (await finished(stream)).ending == "cancelled"
 
 
 async def test_l3_under_the_policy_continue_leaving_writes_no_ending(stage: Stage) -> None:
@@ -136,43 +137,43 @@ async def test_l3_under_the_policy_continue_leaving_writes_no_ending(stage: Stag
     stage.provide([[TextDelta("Yes")], spoken, [TextDelta(", fresh")], Ended("stop")])
     async with opened(stage) as runs:
         stream = runs.start(msgspec.structs.replace(REQUEST, on_disconnect="continue"), "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         runs.reader_left(stream)
         stage.clock.advance(1_000_000)
         runs.look_after()
-        await some_turns()
+        await turns(10)
         assert (stream.ended, stream.readers) == (None, 0)
         spoken.set()
-        assert (await finished(stage, stream)).ending == "stop"
+        assert (await finished(stream)).ending == "stop"
 
 
 async def test_l3_under_the_policy_continue_the_cancel_call_still_cancels(stage: Stage) -> None:
     stage.provide(GOING_ON)
     async with opened(stage) as runs:
         stream = runs.start(msgspec.structs.replace(REQUEST, on_disconnect="continue"), "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         runs.reader_left(stream)
         runs.cancel(stream)
-        assert (await finished(stage, stream)).ending == "cancelled"
+        assert (await finished(stream)).ending == "cancelled"
 
 
 async def test_l3_with_a_grace_a_run_is_cancelled_when_nobody_has_returned_in_time(stage: Stage) -> None:
     stage.provide(GOING_ON)
     async with opened(stage) as runs:
         stream = runs.start(msgspec.structs.replace(REQUEST, on_disconnect=10), "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         runs.reader_left(stream)
         await pass_time(stage, runs, 9.9)
         assert stream.ended is None
         await pass_time(stage, runs, 0.1)
-        assert (await finished(stage, stream)).ending == "cancelled"
+        assert (await finished(stream)).ending == "cancelled"
 
 
 async def test_l3_returning_within_the_grace_changes_nothing(stage: Stage) -> None:
     stage.provide(GOING_ON)
     async with opened(stage) as runs:
         stream = runs.start(msgspec.structs.replace(REQUEST, on_disconnect=10), "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         runs.reader_left(stream)
         await pass_time(stage, runs, 5)
         stream.attach(nothing)
@@ -184,7 +185,7 @@ async def test_l3_a_reader_that_left_again_is_given_the_whole_grace_again(stage:
     stage.provide(GOING_ON)
     async with opened(stage) as runs:
         stream = runs.start(msgspec.structs.replace(REQUEST, on_disconnect=10), "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         runs.reader_left(stream)
         stream.attach(nothing)
         await pass_time(stage, runs, 9)
@@ -193,7 +194,7 @@ async def test_l3_a_reader_that_left_again_is_given_the_whole_grace_again(stage:
         await pass_time(stage, runs, 9)
         assert stream.ended is None
         await pass_time(stage, runs, 1)
-        assert (await finished(stage, stream)).ending == "cancelled"
+        assert (await finished(stream)).ending == "cancelled"
 
 
 @pytest.mark.parametrize("grace", [10, 1e300])
@@ -202,10 +203,10 @@ async def test_a_grace_is_over_with_its_run(stage: Stage, grace: float) -> None:
     stage.provide([[TextDelta("Yes")], spoken, Ended("stop")])
     async with opened(stage) as runs:
         stream = runs.start(msgspec.structs.replace(REQUEST, on_disconnect=grace), "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         runs.reader_left(stream)
         spoken.set()
-        await finished(stage, stream)
+        await finished(stream)
         runs.reader_left(stream)
         await pass_time(stage, runs, 100)
         assert stream.ended is not None
@@ -217,11 +218,11 @@ async def test_t6_all_runs_are_looked_after_by_themselves(stage: Stage, monkeypa
     stage.provide(GOING_ON, GOING_ON, timeouts=Timeouts(between_tokens=30))
     async with opened(stage) as runs:
         streams = [runs.start(REQUEST, "ann") for _ in range(2)]
-        await stage.until(lambda: all(stream.length == 2 for stream in streams))
-        await some_turns()
+        await until(lambda: all(stream.length == 2 for stream in streams))
+        await turns(10)
         stage.clock.advance(31)
         failure = UpstreamTimeout("between_tokens", 30, upstream="groq").failure()
-        assert [(await finished(stage, stream)).failure for stream in streams] == [failure, failure]
+        assert [(await finished(stream)).failure for stream in streams] == [failure, failure]
 
 
 async def test_l19_a_hundred_neighbours_of_a_run_that_failed_finish_untouched(
@@ -231,7 +232,7 @@ async def test_l19_a_hundred_neighbours_of_a_run_that_failed_finish_untouched(
     with caplog.at_level(logging.CRITICAL, "headrace.runs"):
         async with opened(stage, most=200) as runs:
             streams = [runs.start(REQUEST, "ann") for _ in range(101)]
-            endings = [(await finished(stage, stream)).ending for stream in streams]
+            endings = [(await finished(stream)).ending for stream in streams]
     assert endings == ["error"] + ["stop"] * 100
 
 
@@ -261,9 +262,9 @@ async def test_an_observer_that_raises_harms_neither_the_run_nor_the_next_observ
     with caplog.at_level(logging.ERROR, "headrace.runs"):
         async with opened(stage, observers=[Raising(), remembering]) as runs:
             first, second = runs.start(REQUEST, "ann"), runs.start(REQUEST, "ann")
-            await stage.until(lambda: second.length == 2 and first.ended is not None)
+            await until(lambda: second.length == 2 and first.ended is not None)
             runs.cancel(second)
-            await stage.until(lambda: len(runs) == 0)
+            await until(lambda: len(runs) == 0)
     assert remembering.seen == [(first.id, "stop"), (second.id, "cancelled")]
     assert [record.getMessage() for record in caplog.records] == [
         f"an observer failed on stream {stream.id}" for stream in (first, second)
@@ -275,9 +276,9 @@ async def test_draining_takes_nothing_new_and_lets_what_is_in_progress_finish(st
     stage.provide([[TextDelta("Yes")], spoken, [TextDelta(", fresh")], Ended("stop")], GOOD)
     async with opened(stage) as runs:
         stream = runs.start(REQUEST, "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         draining = asyncio.create_task(runs.drain(60))
-        await stage.until(lambda: runs.draining)
+        await until(lambda: runs.draining)
         with pytest.raises(Overloaded, match="shutting down") as refusal:
             runs.start(REQUEST, "ann")
         assert refusal.value.retry_after_seconds == 5
@@ -292,7 +293,7 @@ async def test_what_is_not_finished_when_draining_is_over_ends_incomplete(stage:
     provider = stage.provide(GOING_ON, GOING_ON)
     async with opened(stage) as runs:
         first = runs.start(REQUEST, "ann")
-        await stage.until(lambda: first.length == 2)
+        await until(lambda: first.length == 2)
         second = runs.start(REQUEST, "ann")  # which may not have taken its first step
         await runs.drain(seconds)
         for stream in (first, second):
@@ -308,7 +309,7 @@ async def test_closing_ends_what_is_in_progress_and_twice_is_the_same_as_once(st
     stage.provide(GOING_ON)
     async with opened(stage) as runs:
         stream = runs.start(REQUEST, "ann")
-        await stage.until(lambda: stream.length == 2)
+        await until(lambda: stream.length == 2)
         await runs.close()
         assert failure_of(stream).code == "shutting_down"
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "headrace runs"]
@@ -329,13 +330,7 @@ def nothing() -> None:
     """A reader that only is there."""
 
 
-async def some_turns() -> None:
-    """Gives everybody else a few turns of the event loop."""
-    for _ in range(10):
-        await asyncio.sleep(0)
-
-
 async def pass_time(stage: Stage, runs: Runs, seconds: float) -> None:
     stage.clock.advance(seconds)
     runs.look_after()
-    await some_turns()
+    await turns(10)

@@ -11,6 +11,7 @@ import pytest
 from headrace.errors import HeadraceError, UpstreamMalformed, UpstreamRefused, UpstreamReset, UpstreamTruncated
 from headrace.events import Ended, Event, Passthrough, Started, Status, TextDelta, UsageKnown
 from headrace.runs.recovery import ATTEMPTS_PER_UPSTREAM
+from headrace.testing.waiting import until
 from headrace.usage import reported
 
 if TYPE_CHECKING:
@@ -110,9 +111,9 @@ async def test_o6_an_upstream_that_rejects_a_bad_request_is_well(stage: Stage) -
 async def test_an_upstream_with_as_many_runs_as_it_takes_lets_the_next_wait_and_says_so(stage: Stage) -> None:
     provider = stage.provide(["hang"], GOOD, GOOD, most=1)
     first = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     second, third = stage.prepare(), stage.prepare()
-    await stage.until(lambda: second.stream.length == third.stream.length == 2)
+    await until(lambda: second.stream.length == third.stream.length == 2)
     assert second.stream.read(1) == [Status("waiting", "waiting for a free place at groq")]
     assert len(provider.asked) == 1
     assert first.task is not None
@@ -120,7 +121,7 @@ async def test_an_upstream_with_as_many_runs_as_it_takes_lets_the_next_wait_and_
     for run in (second, third):
         events = await stage.finish(run)
         assert [type(event) for event in events] == [Started, Status, TextDelta, TextDelta, UsageKnown, Ended]
-    await stage.until(first.task.done)
+    await until(first.task.done)
 
 
 async def test_a_place_is_given_back_after_every_attempt(stage: Stage) -> None:

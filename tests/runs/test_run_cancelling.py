@@ -14,6 +14,7 @@ from headrace.interfaces import Write
 from headrace.requests import GenerationRequest, Message, Timeouts
 from headrace.runs import Candidate, Run, Upstream
 from headrace.runs.registry import CANCELLED, SHUT_DOWN
+from headrace.testing.waiting import turns, until
 from headrace.timing import Marks
 from headrace.usage import Usage, estimated
 
@@ -49,7 +50,7 @@ async def test_l1_cancelling_closes_the_provider_and_ends_the_stream(stage: Stag
     provider = stage.provide(IN_THE_PROVIDER[phase], most=1)
     other = stage.provide([Ended("stop")], name="local")
     run = stage.prepare()
-    await stage.until(lambda: provider.asked and run.stream.length == (2 if phase == "in the middle" else 1))
+    await until(lambda: provider.asked and run.stream.length == (2 if phase == "in the middle" else 1))
     run.cancel(CANCELLED)
     events = await stage.finish(run)
     assert provider.outcomes == ["cancelled"]
@@ -72,7 +73,7 @@ async def test_l1_cancelling_closes_the_provider_and_ends_the_stream(stage: Stag
 async def test_l20_what_a_cancelled_run_spent_is_told(stage: Stage, phase: str, spent: Usage) -> None:
     provider = stage.provide(IN_THE_PROVIDER[phase])
     run = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     run.cancel(CANCELLED)
     assert usage(await stage.finish(run)) == spent
 
@@ -103,7 +104,7 @@ async def test_a_run_is_cancelled_while_its_request_is_prepared(stage: Stage) ->
     provider = stage.provide([Ended("stop")])
     hanging = Hanging()
     run = stage.prepare(middleware=[hanging])
-    await stage.until(lambda: hanging.asked)
+    await until(lambda: hanging.asked)
     run.cancel(CANCELLED)
     assert ended(await stage.finish(run)) == ("cancelled", CANCELLED)
     assert not provider.asked
@@ -112,9 +113,9 @@ async def test_a_run_is_cancelled_while_its_request_is_prepared(stage: Stage) ->
 async def test_a_run_is_cancelled_while_it_waits_for_a_place(stage: Stage) -> None:
     provider = stage.provide(["hang"], [[TextDelta("Yes")], Ended("stop")], most=1)
     first = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     second, third = stage.prepare(), stage.prepare()
-    await stage.until(lambda: second.stream.length == third.stream.length == 2)
+    await until(lambda: second.stream.length == third.stream.length == 2)
     second.cancel(CANCELLED)
     assert ended(await stage.finish(second)) == ("cancelled", CANCELLED)
     # The place it waited for goes to the next one.
@@ -127,9 +128,8 @@ async def test_a_run_is_cancelled_between_two_attempts(stage: Stage) -> None:
     broken = UpstreamReset("broke", upstream="groq", retry_after_seconds=9)
     provider = stage.provide([broken], [Ended("stop")])
     run = stage.prepare()
-    await stage.until(lambda: provider.outcomes)
-    for _ in range(3):
-        await asyncio.sleep(0)
+    await until(lambda: provider.outcomes)
+    await turns(3)
     assert run.stream.ended is None
     run.cancel(CANCELLED)
     assert ended(await stage.finish(run)) == ("cancelled", CANCELLED)
@@ -139,7 +139,7 @@ async def test_a_run_is_cancelled_between_two_attempts(stage: Stage) -> None:
 async def test_l4_cancelling_twice_or_after_the_end_changes_nothing(stage: Stage) -> None:
     provider = stage.provide([[TextDelta("Yes")], "hang"], [Ended("stop")])
     run = stage.prepare()
-    await stage.until(lambda: run.stream.length == 2)
+    await until(lambda: run.stream.length == 2)
     run.cancel(CANCELLED)
     run.cancel(SHUT_DOWN)
     events = await stage.finish(run)
@@ -157,7 +157,7 @@ async def test_l4_cancelling_twice_or_after_the_end_changes_nothing(stage: Stage
 async def test_what_the_reader_did_not_cancel_is_incomplete(stage: Stage) -> None:
     stage.provide([[TextDelta("Yes")], "hang"])
     run = stage.prepare()
-    await stage.until(lambda: run.stream.length == 2)
+    await until(lambda: run.stream.length == 2)
     run.cancel(SHUT_DOWN)
     assert ended(await stage.finish(run)) == ("incomplete", SHUT_DOWN)
 
@@ -168,7 +168,7 @@ async def test_a_task_that_somebody_else_cancels_ends_its_stream_and_stays_cance
 ) -> None:
     provider = stage.provide(script)
     run = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     assert run.task is not None
     run.task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -185,7 +185,7 @@ async def test_a_cancel_that_comes_in_the_same_turn_as_a_timer_is_not_lost(stage
     provider = stage.provide(["hang"], timeouts=Timeouts(first_token=1))
     second = stage.provide([[TextDelta("Yes")], Ended("stop")], name="local")
     run = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     stage.clock.advance(2)
     run.check_timers(stage.clock.monotonic_ns())
     run.cancel(CANCELLED)
@@ -197,7 +197,7 @@ async def test_a_shutdown_that_comes_in_the_same_turn_as_a_timer_is_not_lost(sta
     provider = stage.provide(["hang"], timeouts=Timeouts(first_token=1))
     second = stage.provide(["hang"], name="local")
     run = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     stage.clock.advance(2)
     run.check_timers(stage.clock.monotonic_ns())
     assert run.task is not None
@@ -241,7 +241,7 @@ def grumbling(stage: Stage) -> tuple[Grumbling, Run]:
 
 async def test_an_error_that_closing_brings_up_does_not_undo_the_cancel(stage: Stage) -> None:
     provider, run = grumbling(stage)
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     run.cancel(CANCELLED)
     assert ended(await stage.finish(run)) == ("cancelled", CANCELLED)
     assert provider.asked == 1
@@ -249,7 +249,7 @@ async def test_an_error_that_closing_brings_up_does_not_undo_the_cancel(stage: S
 
 async def test_an_error_that_closing_brings_up_does_not_hide_the_timer(stage: Stage) -> None:
     provider, run = grumbling(stage)
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     stage.clock.advance(2)
     run.check_timers(stage.clock.monotonic_ns())
     assert ended(await stage.finish(run)) == ("error", UpstreamTimeout("first_token", 1, upstream="groq").failure())

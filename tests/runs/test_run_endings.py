@@ -37,6 +37,7 @@ from headrace.events import (
     UsageKnown,
 )
 from headrace.requests import GenerationRequest, Message, Timeouts
+from headrace.testing.waiting import until
 from headrace.timing import Timing
 from headrace.usage import Usage, estimated, reported
 
@@ -337,7 +338,7 @@ async def test_what_a_person_may_want_to_know_is_told_at_once(stage: Stage) -> N
     spoke = asyncio.Event()
     stage.provide([[STATUS], [SOURCES], spoke, [TextDelta("Yes")], Ended("stop")], timeouts=Timeouts())
     run = stage.prepare()
-    await stage.until(lambda: run.stream.length == 3)
+    await until(lambda: run.stream.length == 3)
     assert list(run.stream.read(1)) == [STATUS, SOURCES]
     spoke.set()
     await stage.finish(run)

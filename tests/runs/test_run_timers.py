@@ -13,6 +13,7 @@ from headrace.events import Ended, Event, Failure, Status, TextDelta, UsageKnown
 from headrace.requests import GenerationRequest, Message, Timeouts
 from headrace.runs import Run
 from headrace.runs.registry import CANCELLED
+from headrace.testing.waiting import turns, until
 from headrace.usage import estimated
 
 if TYPE_CHECKING:
@@ -38,8 +39,7 @@ async def turn(stage: Stage, run: Run, seconds: float) -> bool:
     """Turns the clock and looks at the timers; whether the run is still going on when everybody has had a turn."""
     stage.clock.advance(seconds)
     run.check_timers(stage.clock.monotonic_ns())
-    for _ in range(10):
-        await asyncio.sleep(0)
+    await turns(10)
     return run.stream.ended is None
 
 
@@ -58,7 +58,7 @@ async def test_t6_a_timer_ends_what_takes_longer_and_nothing_sooner(
 ) -> None:
     provider = stage.provide(script, timeouts=LIMITS)
     run = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     assert await turn(stage, run, 0)
     assert await turn(stage, run, seconds)
     assert not await turn(stage, run, 0.001)
@@ -71,7 +71,7 @@ async def test_t6_the_connect_timer_turns_to_the_next_upstream(stage: Stage) -> 
     first = stage.provide(["hang for a connection"], timeouts=LIMITS)
     second = stage.provide(["connected", "sent", *GOOD], name="local", timeouts=LIMITS)
     run = stage.prepare()
-    await stage.until(lambda: first.asked)
+    await until(lambda: first.asked)
     assert await turn(stage, run, 5)
     assert not await turn(stage, run, 0.001)
     events = await stage.finish(run)
@@ -83,7 +83,7 @@ async def test_t6_the_connect_timer_turns_to_the_next_upstream(stage: Stage) -> 
 async def test_t6_a_connection_made_in_time_is_not_the_connect_timers_any_more(stage: Stage) -> None:
     provider = stage.provide(["connected", "hang"], timeouts=LIMITS)
     run = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     assert await turn(stage, run, 119)
     run.cancel(CANCELLED)
     await stage.finish(run)
@@ -96,7 +96,7 @@ async def test_t6_each_batch_begins_the_gap_anew(stage: Stage) -> None:
         timeouts=LIMITS,
     )
     run = stage.prepare()
-    await stage.until(lambda: run.stream.length == 2)
+    await until(lambda: run.stream.length == 2)
     for event in spoken[:2]:
         assert await turn(stage, run, 0)
         assert await turn(stage, run, 29)
@@ -112,7 +112,7 @@ async def test_t6_total_ends_an_answer_that_never_falls_silent(stage: Stage) -> 
     steps: Script = [step for event in more for step in (event, more_text())]
     provider = stage.provide([[TextDelta("a")], *steps, Ended("stop")], timeouts=LIMITS)
     run = stage.prepare()
-    await stage.until(lambda: run.stream.length == 2)
+    await until(lambda: run.stream.length == 2)
     for event in more[:24]:
         assert await turn(stage, run, 25)
         event.set()
@@ -129,7 +129,7 @@ async def test_t6_total_counts_from_acceptance_over_all_attempts(stage: Stage) -
     first = stage.provide(["hang"], timeouts=Timeouts(first_token=400, total=600))
     second = stage.provide(["hang"], name="local", timeouts=Timeouts(first_token=400, total=600))
     run = stage.prepare()
-    await stage.until(lambda: first.asked)
+    await until(lambda: first.asked)
     assert await turn(stage, run, 401)
     assert second.asked
     assert await turn(stage, run, 198)
@@ -142,9 +142,9 @@ async def test_t6_total_counts_from_acceptance_over_all_attempts(stage: Stage) -
 async def test_t6_total_ends_a_run_that_waits_for_a_place(stage: Stage) -> None:
     provider = stage.provide(["hang"], GOOD, most=1, timeouts=LIMITS)
     first = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     second = stage.prepare()
-    await stage.until(lambda: second.stream.length == 2)
+    await until(lambda: second.stream.length == 2)
     # A place is waited for as long as the whole time allows: nothing was asked yet that could be late.
     assert await turn(stage, second, 599)
     assert not await turn(stage, second, 2)
@@ -158,7 +158,7 @@ async def test_t6_total_ends_a_run_that_waits_between_two_attempts(stage: Stage)
     busy = UpstreamReset("broke", upstream="groq", retry_after_seconds=9)
     provider = stage.provide([busy], GOOD, timeouts=LIMITS)
     run = stage.prepare()
-    await stage.until(lambda: provider.outcomes)
+    await until(lambda: provider.outcomes)
     assert await turn(stage, run, 599)
     assert not await turn(stage, run, 2)
     assert ended(await stage.finish(run)) == ("error", UpstreamTimeout("total", 600, upstream="groq").failure())
@@ -169,7 +169,7 @@ async def test_t6_a_request_may_set_each_timer_for_itself(stage: Stage) -> None:
     provider = stage.provide([[TextDelta("Yes")], "hang"], timeouts=LIMITS)
     request = GenerationRequest("fast", (Message("user", "Bread?"),), stream=True, timeouts=Timeouts(between_tokens=2))
     run = stage.prepare(request)
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     assert await turn(stage, run, 0)
     assert await turn(stage, run, 2)
     assert not await turn(stage, run, 0.5)
@@ -184,7 +184,7 @@ async def test_t6_a_request_may_set_each_timer_for_itself(stage: Stage) -> None:
 async def test_t6_without_a_limit_nothing_runs_out(stage: Stage, script: Script, timeouts: Timeouts) -> None:
     provider = stage.provide(script, timeouts=timeouts)
     run = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     assert await turn(stage, run, 0)
     assert await turn(stage, run, 10_000_000)
     run.cancel(CANCELLED)
@@ -197,7 +197,7 @@ async def test_l28_a_long_answer_and_a_slow_beginning_pass_with_the_default_limi
     steps: Script = [step for event in more for step in (event, more_text())]
     provider = stage.provide(["connected", "sent", begin, [TextDelta("a")], *steps, Ended("stop")], timeouts=LIMITS)
     run = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     assert await turn(stage, run, 90)
     begin.set()
     for event in more:
@@ -210,7 +210,7 @@ async def test_l28_a_long_answer_and_a_slow_beginning_pass_with_the_default_limi
 async def test_t6_a_whole_answer_has_no_first_token_before_its_last(stage: Stage) -> None:
     provider = stage.provide(["connected", "sent", "hang"], timeouts=LIMITS)
     run = stage.prepare(GenerationRequest("fast", (Message("user", "Bread?"),), stream=False))
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     assert await turn(stage, run, 600)
     assert not await turn(stage, run, 0.001)
     assert ended(await stage.finish(run)) == ("error", UpstreamTimeout("total", 600, upstream="groq").failure())
@@ -219,7 +219,7 @@ async def test_t6_a_whole_answer_has_no_first_token_before_its_last(stage: Stage
 async def test_l20_a_run_that_timed_out_says_what_it_spent(stage: Stage) -> None:
     provider = stage.provide([[TextDelta("Yes")], "hang"], timeouts=LIMITS)
     run = stage.prepare()
-    await stage.until(lambda: provider.asked)
+    await until(lambda: provider.asked)
     assert await turn(stage, run, 0)
     assert not await turn(stage, run, 31)
     events = await stage.finish(run)
