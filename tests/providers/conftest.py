@@ -36,6 +36,13 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
+def only_ours(kind: str) -> None:
+    """Leaves httpx2 out: what the test says is a promise of our own transport alone."""
+    if kind != "headrace":
+        pytest.skip("httpx2 has its own way here")
+
+
+@pytest.fixture
 def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment in which requests go where they are sent."""
     for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY"):

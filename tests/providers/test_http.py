@@ -6,9 +6,7 @@ Every test runs on both event loops and, where both promise the same, on both tr
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gzip
-import os
 import socket
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,21 +14,17 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
-from headrace.clock import Clock, SystemClock
 from headrace.errors import (
-    SettingsError,
     UpstreamError,
     UpstreamMalformed,
     UpstreamReset,
     UpstreamTruncated,
     UpstreamUnreachable,
 )
-from headrace.providers import http
 from headrace.providers.http import HTTPTransport
 from headrace.providers.transport import Response, Transport
-from headrace.testing.clock import ManualClock
-from headrace.testing.upstream import Exchange, ScriptedUpstream, chunk
-from headrace.testing.waiting import turns, until
+from headrace.testing.upstream import Exchange, ScriptedUpstream, chunk, sending
+from headrace.testing.waiting import until
 from headrace.timing import Marks
 
 pytestmark = pytest.mark.anyio
@@ -40,13 +34,6 @@ Opened = Callable[..., AbstractAsyncContextManager[Transport]]
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 CANCEL_SECONDS = 0.1
-
-
-@pytest.fixture
-def only_ours(kind: str) -> None:
-    """Leaves httpx2 out: what the test says is a promise of our own transport alone."""
-    if kind != "headrace":
-        pytest.skip("httpx2 has its own way here")
 
 
 async def send(transport: Transport) -> Response:
@@ -76,19 +63,6 @@ async def body(transport: Transport) -> bytes:
 async def heard_so_many(heard: list[bytes], count: int) -> None:
     """Returns when so many pieces were heard."""
     await until(lambda: len(heard) >= count)
-
-
-def sending(*pieces: bytes, then: Callable[[Exchange], object] | None = None) -> Callable[[Exchange], Awaitable[None]]:
-    """A handler that sends these bytes, a read each, and does one thing more."""
-
-    async def handler(exchange: Exchange) -> None:
-        for piece in pieces:
-            await exchange.write(piece)
-            await turns(2)
-        if then is not None:
-            then(exchange)
-
-    return handler
 
 
 def cuts(data: bytes) -> list[tuple[bytes, ...]]:
@@ -388,6 +362,19 @@ async def test_an_end_before_the_end_of_the_framing_is_truncation_and_what_came_
     await each_cut(data, opened, check, close=True)
 
 
+async def test_a_reset_is_no_end_of_a_body_that_ends_with_its_connection(opened: Opened) -> None:
+    heard: list[bytes] = []
+
+    async def handler(exchange: Exchange) -> None:
+        await exchange.write(OK + b"\r\nhello")
+        await until(lambda: b"".join(heard) == b"hello")
+        exchange.reset()
+
+    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
+        with pytest.raises(UpstreamReset):
+            await listen(await send(transport), heard)
+
+
 @pytest.mark.parametrize("name", BROKEN)
 async def test_a_reset_in_the_body_is_a_reset_and_what_came_is_kept(name: str, opened: Opened) -> None:
     data, said = BROKEN[name]
@@ -479,483 +466,3 @@ async def test_a_name_that_leads_nowhere_is_unreachable(host: str, opened: Opene
     async with opened(f"http://{host}:1/v1") as transport:
         with pytest.raises(UpstreamUnreachable, match="larch"):
             await send(transport)
-
-
-# --- the connections that are kept
-
-
-async def respond(exchange: Exchange) -> None:
-    await exchange.whole(b"{}")
-
-
-async def test_a_connection_is_used_again(opened: Opened) -> None:
-    async with ScriptedUpstream(respond) as upstream, opened(upstream.base_url) as transport:
-        for _ in range(3):
-            assert await body(transport) == b"{}"
-        assert upstream.accepted == 1
-        assert [exchange.path for exchange in upstream.exchanges] == ["/v1/chat/completions"] * 3
-
-
-async def test_requests_at_once_have_a_connection_each_however_many(opened: Opened) -> None:
-    everybody_is_here = asyncio.Event()
-    count = 130  # more than the hundred that httpx2 would have by itself
-
-    async def handler(exchange: Exchange) -> None:
-        if len(upstream.exchanges) == count:
-            everybody_is_here.set()
-        await everybody_is_here.wait()
-        await exchange.whole(b"{}")
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        async with asyncio.timeout(20):
-            bodies = await asyncio.gather(*(body(transport) for _ in range(count)))
-        assert bodies == [b"{}"] * count
-        assert upstream.accepted == count
-
-
-async def test_closing_the_transport_closes_what_it_kept(opened: Opened) -> None:
-    async with ScriptedUpstream(respond) as upstream:
-        async with opened(upstream.base_url) as transport:
-            await body(transport)
-            assert upstream.active == 1
-        await asyncio.wait_for(upstream.emptied(), CANCEL_SECONDS)
-
-
-async def test_a_kept_connection_that_the_upstream_closed_is_not_used(opened: Opened) -> None:
-    async def handler(exchange: Exchange) -> None:
-        await exchange.whole(b"{}")
-        if exchange.connection == 1:
-            exchange.close()
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        await body(transport)
-        await upstream.emptied()
-        await turns(3)
-        assert await body(transport) == b"{}"
-        assert len(upstream.exchanges) == 2
-
-
-@pytest.mark.parametrize("how", [Exchange.close, Exchange.reset])
-async def test_a_request_is_sent_again_where_a_kept_connection_gave_no_byte(
-    how: Callable[[Exchange], None], opened: Opened, only_ours: None
-) -> None:
-    async def handler(exchange: Exchange) -> None:
-        if len(upstream.exchanges) == 2:
-            how(exchange)
-        else:
-            await exchange.whole(b"{}")
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        assert await body(transport) == b"{}"
-        assert await body(transport) == b"{}"
-        assert [exchange.connection for exchange in upstream.exchanges] == [1, 1, 2]
-        assert upstream.exchanges[1].body == upstream.exchanges[2].body
-
-
-@pytest.mark.parametrize("how", [Exchange.close, Exchange.reset])
-async def test_a_request_is_sent_again_only_once(
-    how: Callable[[Exchange], None], opened: Opened, only_ours: None
-) -> None:
-    async def handler(exchange: Exchange) -> None:
-        if len(upstream.exchanges) == 1:
-            await exchange.whole(b"{}")
-        else:
-            how(exchange)
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        await body(transport)
-        with pytest.raises(UpstreamReset):
-            await send(transport)
-        assert len(upstream.exchanges) == 3
-
-
-async def test_a_request_is_not_sent_again_once_a_byte_has_come(opened: Opened) -> None:
-    async def handler(exchange: Exchange) -> None:
-        await exchange.whole(b"{}") if len(upstream.exchanges) == 1 else await sending(b"H", then=Exchange.reset)(
-            exchange
-        )
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        await body(transport)
-        with pytest.raises(UpstreamReset):
-            await send(transport)
-        assert len(upstream.exchanges) == 2
-
-
-@pytest.mark.parametrize("junk", [b"x", b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\n\r\n"])
-async def test_bytes_on_an_idle_connection_end_it(junk: bytes, opened: Opened) -> None:
-    go_on = asyncio.Event()
-
-    async def handler(exchange: Exchange) -> None:
-        await exchange.whole(b"{}")
-        if exchange.connection == 1:
-            await go_on.wait()
-            await exchange.write(junk)
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        assert await body(transport) == b"{}"
-        go_on.set()
-        await turns(5)
-        assert await body(transport) == b"{}"
-        assert [exchange.connection for exchange in upstream.exchanges] == [1, 2]
-
-
-async def test_bytes_after_the_end_of_a_body_are_not_the_next_response(opened: Opened, only_ours: None) -> None:
-    smuggled = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\n\r\nsmuggled"
-
-    async def handler(exchange: Exchange) -> None:
-        await exchange.write(OK + b"Content-Length: 2\r\n\r\n{}" + (smuggled if exchange.connection == 1 else b""))
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        assert await body(transport) == b"{}"
-        assert await body(transport) == b"{}"
-        assert upstream.accepted == 2
-
-
-async def test_a_connection_that_idled_too_long_is_not_used(opened: Opened, only_ours: None) -> None:
-    clock = ManualClock()
-    async with ScriptedUpstream(respond) as upstream, opened(upstream.base_url, clock) as transport:
-        await body(transport)
-        clock.advance(http.IDLE_SECONDS - 1)
-        await body(transport)
-        assert upstream.accepted == 1
-        clock.advance(http.IDLE_SECONDS + 1)
-        await body(transport)
-        assert upstream.accepted == 2
-        await until(lambda: upstream.active == 1)
-
-
-async def test_connections_that_a_busy_hour_left_behind_are_closed(opened: Opened, only_ours: None) -> None:
-    clock = ManualClock()
-    everybody_is_here = asyncio.Event()
-
-    async def handler(exchange: Exchange) -> None:
-        if len(upstream.exchanges) == 5:
-            everybody_is_here.set()
-        await everybody_is_here.wait()
-        await exchange.whole(b"{}")
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url, clock) as transport:
-        await asyncio.gather(*(body(transport) for _ in range(5)))
-        for _ in range(6):
-            clock.advance(http.IDLE_SECONDS / 2)
-            await body(transport)
-        await until(lambda: upstream.active == 1)
-        assert upstream.accepted == 5
-
-
-async def test_a_response_that_was_not_read_to_its_end_costs_its_connection(opened: Opened) -> None:
-    async def handler(exchange: Exchange) -> None:
-        await exchange.head()
-        await exchange.chunk(b"a")
-        await exchange.left()
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        response = await send(transport)
-        await response.listen(lambda pieces: True)
-        await response.close()
-        await asyncio.wait_for(upstream.emptied(), CANCEL_SECONDS)
-
-
-async def test_a_released_connection_is_kept_when_the_end_of_its_body_comes(opened: Opened, only_ours: None) -> None:
-    go_on = asyncio.Event()
-
-    async def handler(exchange: Exchange) -> None:
-        await exchange.head()
-        await exchange.chunk(b"[DONE]")
-        if len(upstream.exchanges) == 1:
-            await go_on.wait()
-            await exchange.chunk(b"nobody listens to this")
-        await exchange.end()
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        response = await send(transport)
-        await response.listen(lambda pieces: True)
-        response.release()
-        await response.close()
-        go_on.set()
-        await turns(5)
-        assert await body(transport) == b"[DONE]"
-        assert upstream.accepted == 1
-
-
-async def test_a_released_connection_whose_body_does_not_end_is_closed(
-    opened: Opened, only_ours: None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(http, "RELEASE_SECONDS", 0.02)
-
-    async def handler(exchange: Exchange) -> None:
-        await exchange.head()
-        await exchange.chunk(b"[DONE]")
-        await exchange.left()
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        response = await send(transport)
-        await response.listen(lambda pieces: True)
-        response.release()
-        await response.close()
-        assert upstream.active == 1
-        await asyncio.wait_for(upstream.emptied(), 1)
-
-
-async def test_closing_the_transport_closes_released_connections_too(opened: Opened, only_ours: None) -> None:
-    async def handler(exchange: Exchange) -> None:
-        await exchange.head()
-        await exchange.chunk(b"[DONE]")
-        await exchange.left()
-
-    async with ScriptedUpstream(handler) as upstream:
-        async with opened(upstream.base_url) as transport:
-            response = await send(transport)
-            await response.listen(lambda pieces: True)
-            response.release()
-            await response.close()
-        await asyncio.wait_for(upstream.emptied(), CANCEL_SECONDS)
-
-
-async def test_a_response_that_outlives_its_transport_leaves_no_connection(opened: Opened, only_ours: None) -> None:
-    go_on = asyncio.Event()
-
-    async def handler(exchange: Exchange) -> None:
-        await exchange.head()
-        await go_on.wait()
-        await exchange.chunk(b"late")
-        await exchange.end()
-
-    async with ScriptedUpstream(handler) as upstream:
-        async with opened(upstream.base_url) as transport:
-            response = await send(transport)
-        go_on.set()
-        heard: list[bytes] = []
-        await listen(response, heard)
-        assert heard == [b"late"]
-        await asyncio.wait_for(upstream.emptied(), CANCEL_SECONDS)
-
-
-# --- bodies nobody takes
-
-
-async def test_a_body_that_nobody_listens_to_stops_being_read(opened: Opened) -> None:
-    size = 64 << 20
-    piece = bytes(1 << 16)
-    sent = 0
-
-    async def handler(exchange: Exchange) -> None:
-        nonlocal sent
-        await exchange.head(headers={"Content-Length": str(size)}, chunked=False)
-        while sent < size:
-            await exchange.write(piece)
-            sent += len(piece)
-            await asyncio.sleep(0)
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        response = await send(transport)
-        await turns(3000)
-        assert sent < size / 2  # what fits the buffers of two sockets, and ours
-        pieces_heard: list[int] = []
-
-        def hear(pieces: Sequence[bytes]) -> bool:
-            pieces_heard.append(sum(map(len, pieces)))
-            return False
-
-        await response.listen(hear)
-        await response.close()
-    assert sum(pieces_heard) == size
-    assert max(pieces_heard) <= http.MOST_UNREAD_BYTES + (1 << 18)  # and what one read more may bring
-
-
-# --- cancelling: the upstream's own count of sockets decides
-
-
-async def cancelled(upstream: ScriptedUpstream, work: Awaitable[object]) -> None:
-    """Cancels `work`; the upstream must see it within 100 ms."""
-    task = asyncio.ensure_future(work)
-    await asyncio.sleep(0)
-    assert not task.done()
-    task.cancel()
-    async with asyncio.timeout(CANCEL_SECONDS):
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        await upstream.emptied()
-
-
-def sockets() -> int:
-    """How many sockets this process has open."""
-    count = 0
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # the descriptor that lists them
-            count += os.readlink(f"/proc/self/fd/{name}").startswith("socket:")
-    return count
-
-
-@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="sockets are counted as Linux lists them")
-async def test_cancelling_while_connecting_leaves_no_socket(opened: Opened) -> None:
-    # A queue that is full: the kernel answers no further connection, so that connecting hangs.
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        server.listen(0)
-        address = server.getsockname()
-        with socket.create_connection(address):
-            async with opened(f"http://127.0.0.1:{address[1]}/v1") as transport:
-                before = sockets()
-                task = asyncio.ensure_future(send(transport))
-                await until(lambda: sockets() > before)
-                task.cancel()
-                async with asyncio.timeout(CANCEL_SECONDS):
-                    with pytest.raises(asyncio.CancelledError):
-                        await task
-                    await until(lambda: sockets() == before)
-
-
-async def test_cancelling_while_tls_is_negotiated_closes_the_connection(opened: Opened) -> None:
-    # The upstream speaks plain HTTP: it waits for the end of a request, and a hello is none.
-    async with ScriptedUpstream(respond) as upstream, opened(f"https://127.0.0.1:{upstream.port}/v1") as transport:
-        task = asyncio.ensure_future(send(transport))
-        await until(lambda: upstream.active)
-        await turns(3)
-        await cancelled(upstream, task)
-
-
-@pytest.mark.parametrize("sent", [b"", b"HTTP/1.1 200 OK\r\nContent-"], ids=["nothing", "half a head"])
-async def test_cancelling_before_the_headers_closes_the_connection(sent: bytes, opened: Opened) -> None:
-    async def handler(exchange: Exchange) -> None:
-        if sent:
-            await exchange.write(sent)
-        await exchange.left()
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        task = asyncio.ensure_future(send(transport))
-        await until(lambda: upstream.exchanges)
-        await turns(3)
-        await cancelled(upstream, task)
-
-
-@pytest.mark.parametrize("pieces", [0, 1, 3])
-@pytest.mark.parametrize("encoding", ["identity", "gzip"])
-async def test_cancelling_in_the_body_closes_the_connection(pieces: int, encoding: str, opened: Opened) -> None:
-    heard: list[bytes] = []
-
-    async def handler(exchange: Exchange) -> None:
-        await exchange.head(headers={"Content-Encoding": encoding})
-        compressor = zlib.compressobj(wbits=31)
-        for _ in range(pieces):
-            plain = b"token"
-            packed = compressor.compress(plain) + compressor.flush(zlib.Z_SYNC_FLUSH)
-            await exchange.chunk(plain if encoding == "identity" else packed)
-            await turns(2)
-        await exchange.left()
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        task = asyncio.ensure_future(listen(await send(transport), heard))
-        await until(lambda: b"".join(heard) == b"token" * pieces)
-        await cancelled(upstream, task)
-
-
-async def test_cancelling_while_the_upstream_floods_closes_the_connection(opened: Opened) -> None:
-    heard: list[bytes] = []
-
-    async def handler(exchange: Exchange) -> None:
-        await exchange.head()
-        while True:
-            await exchange.chunk(bytes(1000))
-            await asyncio.sleep(0)
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url) as transport:
-        task = asyncio.ensure_future(listen(await send(transport), heard))
-        await until(lambda: len(heard) >= 100)
-        await cancelled(upstream, task)
-        count = len(heard)
-        await turns(5)
-        assert len(heard) == count
-
-
-# --- addresses and marks
-
-
-async def test_ipv6_is_an_address_like_any_other(opened: Opened) -> None:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            pass
-    except OSError:
-        pytest.skip("this machine has no IPv6")
-    async with ScriptedUpstream(respond, host="::1") as upstream, opened(upstream.base_url) as transport:
-        assert await body(transport) == b"{}"
-        assert upstream.exchanges[0].headers["host"] == f"[::1]:{upstream.port}"
-
-
-async def test_a_request_says_what_it_has_to(opened: Opened) -> None:
-    async with ScriptedUpstream(respond) as upstream:
-        async with opened(upstream.origin + "/a/b/") as transport:
-            await body(transport)
-        (exchange,) = upstream.exchanges
-    assert (exchange.method, exchange.path) == ("POST", "/a/b/chat/completions")
-    assert exchange.headers["host"] == f"127.0.0.1:{upstream.port}"
-    assert exchange.headers["authorization"] == "Bearer k"
-    assert exchange.json() == {"model": "m"}
-
-
-async def test_a_cookie_set_for_one_request_is_not_sent_with_another(opened: Opened) -> None:
-    data = OK + b"Set-Cookie: who=reader-one\r\nSet-Cookie: odd=\xbd\r\nContent-Length: 0\r\n\r\n"
-    async with ScriptedUpstream(sending(data)) as upstream, opened(upstream.base_url) as transport:
-        await body(transport)
-        await body(transport)
-        assert not any("cookie" in exchange.headers for exchange in upstream.exchanges)
-
-
-async def test_the_marks_are_taken_when_things_happen(opened: Opened) -> None:
-    clock = ManualClock()
-    marks = Marks(0)
-
-    async def handler(exchange: Exchange) -> None:
-        assert marks.connected_ns == 0
-        assert marks.sent_ns == 0
-        assert marks.first_byte_ns is None
-        clock.advance(1)
-        await exchange.write(b"HTTP/1.1 200 ")
-        await turns(3)
-        clock.advance(1)
-        await exchange.write(b"OK\r\nContent-Length: 0\r\n\r\n")
-
-    async with ScriptedUpstream(handler) as upstream, opened(upstream.base_url, clock) as transport:
-        response = await transport.send("POST", "/x", b"", marks)
-        await response.close()
-        if isinstance(transport, HTTPTransport):
-            assert marks.first_byte_ns == 1_000_000_000
-        else:
-            assert marks.first_byte_ns == 2_000_000_000  # httpx2 tells no earlier
-
-
-async def test_nothing_is_connected_until_there_is_a_connection(opened: Opened) -> None:
-    marks = Marks(0)
-    async with ScriptedUpstream(respond) as upstream, opened(f"https://127.0.0.1:{upstream.port}/v1") as transport:
-        task = asyncio.ensure_future(transport.send("POST", "/x", b"", marks))
-        await until(lambda: upstream.active)
-        await turns(3)
-        assert marks.connected_ns is None
-        await cancelled(upstream, task)
-
-
-@pytest.mark.parametrize(
-    "base_url",
-    ["ftp://x/v1", "127.0.0.1:80", "http://", "http://x:99999/v1", "http://x:port/v1", "http://[::1/v1", "http://x/ü"],
-)
-async def test_an_address_that_is_none_is_a_mistake_in_the_settings(base_url: str) -> None:
-    with pytest.raises(SettingsError, match="base_url of upstream 'larch'"):
-        HTTPTransport("larch", base_url, {}, SystemClock())
-
-
-@pytest.mark.parametrize("key", ["secret\nkey", "secret\r", "secret\0", "secret \u4e2d"])
-async def test_a_key_that_is_no_header_is_refused_and_not_shown(key: str) -> None:
-    with pytest.raises(SettingsError) as refused:
-        HTTPTransport("larch", "http://x/v1", {"Authorization": f"Bearer {key}"}, SystemClock())
-    assert "secret" not in str(refused.value)
-    assert refused.value.__cause__ is None
-
-
-def clock_of(transport: Clock) -> Clock:
-    """Says to the type checker that a hand-turned clock is a clock."""
-    return transport
-
-
-def test_a_clock_turned_by_hand_is_a_clock() -> None:
-    assert clock_of(ManualClock()).monotonic_ns() == 0

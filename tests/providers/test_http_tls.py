@@ -123,6 +123,17 @@ async def test_a_certificate_of_somebody_else_is_refused(
         assert "certificate" in refused.value.message
 
 
+async def test_a_certificate_is_held_against_the_name_in_the_settings(
+    certificates: dict[str, Path], opened: Opened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificates["127.0.0.1"]))
+    async with ScriptedUpstream(answer, tls=served_with(certificates["127.0.0.1"])) as upstream:
+        async with opened(f"https://localhost:{upstream.port}/v1") as transport:
+            with pytest.raises(UpstreamUnreachable):
+                await heard(transport)
+        assert not upstream.exchanges
+
+
 async def test_an_upstream_that_speaks_no_tls_is_unreachable(opened: Opened, kind: str) -> None:
     async def not_tls(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read(1)

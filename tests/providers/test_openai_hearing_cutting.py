@@ -113,10 +113,7 @@ def test_the_shorter_way_leads_to_the_same_events(
     hear_reads: HearReads, data: bytes, draws: st.DataObject | None
 ) -> None:
     reads = [[event + b"\n\n" for event in data.split(b"\n\n")]] if draws is None else draws.draw(reads_of(data))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(openai_hearing, "LESSONS", 0)
-        expected = hear_reads(reads)
-    assert hear_reads(reads) == expected
+    same_both_ways(hear_reads, reads)
 
 
 PLAIN = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":%b},"finish_reason":null}]}\n\n'
@@ -147,10 +144,34 @@ PLAIN = b'data: {"id":"c","choices":[{"index":0,"delta":{"content":%b},"finish_r
 def test_the_shorter_way_takes_no_more_for_text_than_the_longer(hear_reads: HearReads, parts: list[bytes]) -> None:
     pieces = [PLAIN % b'"x"' for _ in range(4)] + [PLAIN % part for part in parts] + [END]
     for reads in ([pieces], [[piece] for piece in pieces], [pieces[:4], pieces[4:]]):
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(openai_hearing, "LESSONS", 0)
-            expected = hear_reads(reads)
-        assert hear_reads(reads) == expected
+        same_both_ways(hear_reads, reads)
+
+
+def same_both_ways(hear_reads: HearReads, reads: list[list[bytes]]) -> object:
+    """What is heard by the shorter way, which must be what is heard by the longer."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(openai_hearing, "LESSONS", 0)
+        expected = hear_reads(reads)
+    assert hear_reads(reads) == expected
+    return expected
+
+
+def test_a_piece_that_looks_like_an_event_may_be_the_rest_of_one(hear_reads: HearReads) -> None:
+    for beginning in (b"event: error\n", b"data: {\n", b": comment\n", b"data", b"data: "):
+        pieces = [PLAIN % b'"x"' for _ in range(4)] + [beginning, PLAIN % b'"y"', END]
+        same_both_ways(hear_reads, [pieces])
+        same_both_ways(hear_reads, [[piece] for piece in pieces])
+
+
+def test_a_text_is_not_looked_for_in_another_place(hear_reads: HearReads) -> None:
+    def piece(meta: str) -> bytes:
+        # Another key `content`; that of the delta is written with an escape, so that it is not found by its bytes.
+        return b'data: {"m":{"content":"%b"},"choices":[{"delta":{"\\u0063ontent":"b"}}]}\n\n' % meta.encode()
+
+    reads = [[piece("b")], [piece("b")], [piece("b")], [piece("other")], [END]]
+    events, _ = hear_reads(reads)
+    assert events == [TextDelta("b")] * 4
+    same_both_ways(hear_reads, reads)
 
 
 def test_the_shorter_way_is_taken(hear_reads: HearReads, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from headrace.testing.waiting import turns
 from headrace.wire import json_text
 
 EVENT_STREAM: Mapping[str, str] = MappingProxyType({"Content-Type": "text/event-stream"})
@@ -284,6 +285,19 @@ class _Connection(asyncio.Protocol):
         with copy:
             copy.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._transport.abort()
+
+
+def sending(*pieces: bytes, then: Callable[[Exchange], object] | None = None) -> Handler:
+    """A handler that sends these bytes as they are, a read each, and does one thing more."""
+
+    async def handler(exchange: Exchange) -> None:
+        for piece in pieces:
+            await exchange.write(piece)
+            await turns(2)
+        if then is not None:
+            then(exchange)
+
+    return handler
 
 
 def chunk(data: bytes) -> bytes:
