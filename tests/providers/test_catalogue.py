@@ -73,3 +73,20 @@ def test_an_upstream_without_any_address_is_refused_with_what_to_write() -> None
 def test_the_offline_provider_needs_no_address() -> None:
     assert completed(UpstreamSettings(name="offline")).provider == "offline"
     assert completed(UpstreamSettings(name="manual", provider="offline")).base_url is None
+
+
+@pytest.mark.parametrize(
+    ("upstream", "provider"),
+    [
+        (UpstreamSettings(name="ollama"), "ollama"),
+        (UpstreamSettings(name="ollama", base_url="http://10.0.0.7:11434"), "ollama"),
+        (UpstreamSettings(name="ollama", base_url="http://10.0.0.7:11434/v1/"), "openai"),
+        (UpstreamSettings(name="work", base_url="http://127.0.0.1:11434"), "ollama"),
+        (UpstreamSettings(name="work", provider="ollama", base_url="http://10.0.0.7:11434/v1"), "ollama"),
+        (UpstreamSettings(name="work", base_url="http://10.0.0.7:9000"), "openai"),
+    ],
+)
+def test_o1_an_ollama_is_asked_through_its_own_api_unless_its_address_is_that_of_the_other(
+    upstream: UpstreamSettings, provider: str
+) -> None:
+    assert completed(upstream).provider == provider

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import msgspec
@@ -14,8 +15,21 @@ import pytest
 from tests.server.conftest import DEADLINE_SECONDS, Place, until
 from tests.server.reader import asking
 
+from headrace.clock import SystemClock
+from headrace.providers import PROVIDERS
 from headrace.server.house import LOCAL_OWNER
-from headrace.testing.upstream import DONE, Exchange, answer, delta_chunk, finish_chunk, text_chunk
+from headrace.settings import UpstreamSettings
+from headrace.testing.ollama import ollama_answer
+from headrace.testing.upstream import (
+    DONE,
+    Exchange,
+    Handler,
+    ScriptedUpstream,
+    answer,
+    delta_chunk,
+    finish_chunk,
+    text_chunk,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -292,3 +306,56 @@ async def test_l31_a_silent_stream_is_kept_alive_by_a_line_that_says_nothing(
     assert said[-2:] == ["after", ""]
     assert set(said[1:-2]) == {""}, "the heartbeats"
     await until(lambda: not place.house.deliveries)
+
+
+# -- an Ollama behind it
+
+
+@asynccontextmanager
+async def before_an_ollama(place: Place, handler: Handler) -> AsyncIterator[ScriptedUpstream]:
+    """An Ollama that does what `handler` says, as the upstream `lab`."""
+    async with ScriptedUpstream(handler) as upstream:
+        provider = PROVIDERS["ollama"](UpstreamSettings("lab", "ollama", upstream.origin), None, SystemClock())
+        with place.provider(provider):
+            yield upstream
+        await provider.close()
+
+
+async def test_o1_o3_ollamas_lines_reach_ollamas_client_one_by_one(place: Place, client: ollama.AsyncClient) -> None:
+    gap = asyncio.Event()
+
+    async def converse(exchange: Exchange) -> None:
+        await ollama_answer(exchange, TEXTS, usage=(3, 4), gap=gap)
+
+    said = []
+    async with before_an_ollama(place, converse) as upstream:
+        async for part in await client.generate("lab/m", prompt="q", stream=True, options={"num_ctx": 99}):
+            said.append(part.response)
+            gap.set()
+        whole = await client.generate("lab/m", prompt="q")
+    assert said == [*TEXTS, ""]
+    assert (whole.response, whole.eval_count) == ("".join(TEXTS), 4)
+    assert [exchange.path for exchange in upstream.exchanges] == ["/api/chat"] * 2
+    assert upstream.exchanges[0].json()["options"] == {"num_ctx": 99}
+
+
+async def test_o6_a_reader_is_told_that_the_model_is_loading_and_is_not_cut_off(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.providers.ollama.SECONDS_OF_SILENCE", 0.02)
+    told = asyncio.Event()
+
+    async def load_first(exchange: Exchange) -> None:
+        await told.wait()
+        await ollama_answer(exchange, TEXTS)
+
+    kinds = []
+    body = {"query": "q", "model": "lab/m", "stream": True}
+    async with before_an_ollama(place, load_first), asking(place.port, "POST", "/chat/basic", body) as reader:
+        async for frame in reader.frames():
+            said = json.loads(frame) if frame != "[DONE]" else {"type": frame}
+            kinds.append(said["type"])
+            if said["type"] == "status":
+                assert said["phase"] == "loading"
+                told.set()
+    assert kinds == ["start", "status", *["token"] * len(TEXTS), "done", "metadata", "[DONE]"]
