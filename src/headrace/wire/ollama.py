@@ -69,9 +69,9 @@ def decode(payload: bytes) -> Line:
     """
     try:
         return _decode_line(payload)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    except msgspec.DecodeError:
+    except ValueError:  # broken UTF-8 is one of its own
         try:
             return msgspec.convert(json.loads(payload.decode("utf-8", "replace")), Line)
         except (msgspec.ValidationError, RecursionError) as error:
