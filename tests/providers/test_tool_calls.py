@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 
 from headrace.errors import UpstreamError, UpstreamMalformed
-from headrace.events import Ended, Event, ToolCallDelta
+from headrace.events import Ended, Event, Passthrough, ToolCallDelta
 from headrace.testing.upstream import DONE, delta_chunk, finish_chunk
+from headrace.wire import json_text
 
 Hear = Callable[..., tuple[list[Event], Ended | UpstreamError]]
 
@@ -152,6 +154,19 @@ def test_l37_tool_calls_are_told_apart_by_id_then_index_then_position(
 ) -> None:
     events, end = hear(data + TOOL_END)
     assert events == deltas
+    assert end == Ended("tool_calls")
+
+
+def test_l38_calls_of_custom_tools_are_passed_through(hear: Hear) -> None:
+    first = {"index": 0, "id": "x", "type": "custom", "custom": {"name": "run", "input": ""}}
+    rest = {"index": 0, "custom": {"input": "ls -l"}}
+    other = {"index": 1, "id": "y", "type": "function", "function": function("f", "{}")}
+    events, end = hear(calls(first) + calls(rest, other) + TOOL_END)
+    assert events == [
+        Passthrough("openai_chat", delta_fields={"tool_calls": msgspec.Raw(json_text.encode([first]))}),
+        ToolCallDelta(0, "y", "f", "{}"),
+        Passthrough("openai_chat", delta_fields={"tool_calls": msgspec.Raw(json_text.encode([rest]))}),
+    ]
     assert end == Ended("tool_calls")
 
 

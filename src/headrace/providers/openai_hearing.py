@@ -196,8 +196,7 @@ class Hearing:
         for part in content if isinstance(content, list) else (content,):
             self._hear_part(part, index, events)
         calls = delta.get("tool_calls")
-        if not isinstance(calls, list):
-            calls = []
+        calls = [call for call in calls if not _is_custom(call)] if isinstance(calls, list) else []
         if isinstance(called := delta.get("function_call"), dict):  # OpenAI before November 2023
             calls = [*calls, {"index": 0, "function": called}]
         if calls:
@@ -294,6 +293,10 @@ def _text_of(value: Any) -> str:
             return ""
 
 
+def _is_custom(call: Any) -> bool:
+    return isinstance(call, dict) and "custom" in call
+
+
 def _extras(choice: Choice, delta: dict[str, Any]) -> tuple[dict[str, msgspec.Raw], dict[str, msgspec.Raw]]:
     fields = {}
     if choice.logprobs is not None:
@@ -303,4 +306,7 @@ def _extras(choice: Choice, delta: dict[str, Any]) -> tuple[dict[str, msgspec.Ra
     others = {key: value for key, value in delta.items() if key not in _DELTA_KEYS and value is not None}
     if isinstance(delta.get("refusal"), str) and delta["refusal"]:
         others["refusal"] = delta["refusal"]
+    # Calls of tools whose input is no JSON (OpenAI since August 2025): they have no `function`, and no word here.
+    if isinstance(calls := delta.get("tool_calls"), list) and (customs := [each for each in calls if _is_custom(each)]):
+        others["tool_calls"] = customs
     return fields, {key: msgspec.Raw(json_text.encode(value)) for key, value in others.items()}
