@@ -67,7 +67,7 @@ async def test_o6_a_silence_before_the_first_line_is_told_as_loading_once(
         await exchange.chunk(last_ollama_line())
         await exchange.end()
 
-    async with opened(load_first) as provider:
+    async with opened(load_first) as provider, asyncio.timeout(10):
         assert await provider.generate(REQUEST, Marks(0), written.write) == Ended("stop")
     status, text = written
     assert isinstance(status, Status)
@@ -87,7 +87,7 @@ async def test_o6_a_silence_in_the_middle_is_no_loading(monkeypatch: pytest.Monk
         await exchange.chunk(last_ollama_line())
         await exchange.end()
 
-    async with opened(pause) as provider:
+    async with opened(pause) as provider, asyncio.timeout(10):
         await provider.generate(REQUEST, Marks(0), written.write)
     assert written == [TextDelta("a")]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.providers.test_transcripts import plain, without_nothing
 
@@ -73,6 +73,7 @@ ends = st.sampled_from(
 )
 
 
+@settings(deadline=None)  # how long one example takes is up to what else the machine does
 @given(lines=answers, end=ends, cuts=st.lists(st.integers(0, 2000), max_size=8), together=st.booleans())
 def test_any_cutting_of_the_bytes_gives_the_same_events(
     lines: list[bytes], end: bytes, cuts: list[int], together: bool

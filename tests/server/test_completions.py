@@ -102,6 +102,18 @@ async def test_i1_an_answer_that_breaks_off_is_raised(place: Place, sdk: openai.
     assert (said, caught.value.code) == (["half an answer"], "upstream_truncated")
 
 
+@pytest.mark.parametrize("stream", [True, False])
+async def test_i1_a_refusal_before_the_first_token_is_an_http_status(
+    place: Place, sdk: openai.AsyncOpenAI, stream: bool
+) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.whole(b'{"error":{"message":"the lab says no"}}', 422)
+
+    async with place.upstream(refuse):
+        with pytest.raises(openai.UnprocessableEntityError, match="the lab says no"):
+            await sdk.completions.create(model="lab/m", prompt="q", stream=stream)
+
+
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
