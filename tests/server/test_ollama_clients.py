@@ -266,7 +266,7 @@ async def test_a_model_is_loaded_and_unloaded_without_a_generation(place: Place,
         await client.generate(model="nothing-of-that-name")
     body = b'{"model":"lab/m","keep_alive":"\\ud83d","stream":false}'
     async with place.upstream(speak), asking(place.port, "POST", "/api/generate", body) as reader:
-        assert (await reader.json())["done_reason"] == "load", "half a character is no mistake here"
+        assert reader.status == 400, "half a character is no JSON, wherever it stands"
 
 
 async def test_the_models_the_version_and_the_root_are_there(place: Place, client: ollama.AsyncClient) -> None:

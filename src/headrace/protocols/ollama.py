@@ -176,24 +176,17 @@ def whole(events: Sequence[Event], options: ReaderOptions, *, chat: bool) -> byt
 
 def loaded(request: GenerationRequest, unix_ns: int, *, chat: bool) -> bytes:
     """The answer to a request that only wants a model to be loaded, or to be unloaded: one line, nothing generated."""
-    keep_alive = request.foreign.get(FAMILY, {}).get("keep_alive")
+    # What reading has accepted as JSON can be decoded.
+    keep_alive = msgspec.json.decode(request.foreign.get(FAMILY, {}).get("keep_alive", b"null"))
     return json_text.encode(
         {
             "model": request.model,
             "created_at": utc_timestamp(unix_ns),
             **said("", chat=chat),
             "done": True,
-            "done_reason": "load" if keep_alive is None or not _is_nothing(keep_alive) else "unload",
+            "done_reason": "unload" if keep_alive in (0, "0", "0s") and keep_alive is not False else "load",
         }
     )
-
-
-def _is_nothing(keep_alive: msgspec.Raw) -> bool:
-    try:
-        value = msgspec.json.decode(keep_alive)
-    except msgspec.DecodeError:  # half a character: whatever it means, it is not 0
-        return False
-    return value is not False and value in (0, "0", "0s")
 
 
 def error_text(error: HeadraceError | Ended) -> bytes:
