@@ -158,8 +158,20 @@ def test_http_1_0_gets_a_plain_body_that_ends_with_the_connection(offline: Proce
 
 def test_http_1_0_without_a_host_is_refused_in_json(offline: Process) -> None:
     answer = converse(offline.port, b"GET /health HTTP/1.0\r\n\r\n")[0]
-    assert answer.status == 403
-    assert answer.error["code"] == "forbidden"
+    assert answer.status == 400
+    assert "Host header" in answer.error["message"]
+
+
+def test_two_hosts_are_none(offline: Process) -> None:
+    answer = converse(offline.port, request("GET", "/health", b"", "Host: evil.example"))[0]
+    assert answer.status == 400
+    assert answer.error["code"] == "invalid_http"
+
+
+def test_a_wrong_method_is_told_the_right_ones(offline: Process) -> None:
+    answer = converse(offline.port, request("DELETE", "/health"))[0]
+    assert answer.status == 405
+    assert "GET" in answer.headers["allow"]
 
 
 def test_an_absolute_url_is_a_path_with_more_before_it(offline: Process) -> None:

@@ -41,6 +41,7 @@ class Application:
         """Serves one request; the answer goes through its outlet rather than `send`."""
         scope["app"] = self  # with it the router raises what it cannot find, instead of answering in plain text
         outlet = outlet_of(scope)
+        allowed: list[tuple[bytes, bytes]] = []
         door = self._doors.get((scope["method"], scope["path"]), self._router.app)
         try:
             # For reading the request; a handler takes it away, since a stream may last.
@@ -54,6 +55,7 @@ class Application:
             error = raised
         except HTTPException as raised:
             error = _ours(scope, raised)
+            allowed = [(b"allow", value.encode()) for name, value in (raised.headers or {}).items() if name == "Allow"]
         except Exception:
             logger.exception("%s %s: a fault of our own", scope["method"], scope["path"])
             error = InternalError("headrace made a mistake with this request; its log says which")
@@ -61,7 +63,7 @@ class Application:
             outlet.abort()
         else:
             body = door.protocol.error(error) if isinstance(door, Door) else error_body(error)
-            send_json(scope, body, status=error.http_status, headers=error_headers(error))
+            send_json(scope, body, status=error.http_status, headers=[*error_headers(error), *allowed])
 
 
 def _ours(scope: Scope, error: HTTPException) -> HeadraceError:

@@ -31,7 +31,12 @@ OUTLET = "headrace.outlet"
 WORTH_GATHERING_BYTES = 8192
 
 Headers: TypeAlias = Iterable[tuple[bytes, bytes]]
-Phase: TypeAlias = Literal["new", "head", "body", "answer", "idle"]
+Phase: TypeAlias = Literal["new", "head", "body", "rest", "answer", "idle"]
+
+# How much of a body is still taken, and how long, once its request has been answered: a reader that sends it to its end
+# gets to read the answer instead of a reset.
+MOST_REST_FACTOR = 16
+REST_SECONDS = 5.0
 
 
 class Outlet:
@@ -156,6 +161,8 @@ class Outlet:
     def _head(self, cycle: RequestResponseCycle, status: int, headers: Headers) -> bytes:
         cycle.response_started = self.started = True
         cycle.waiting_for_100_continue = False
+        if self._connection.still_sends(self):
+            cycle.keep_alive = False  # where its body ends, the next request would begin: that is not waited for
         lines = [STATUS_LINE[status]]
         for name, value in (*self._connection.server_state.default_headers, *headers):
             lines += (name, b": ", value, b"\r\n")
@@ -166,7 +173,7 @@ class Outlet:
         self._cycle = None
         cycle.response_complete = True
         cycle.message_event.set()
-        if not cycle.keep_alive:
+        if not cycle.keep_alive and not self._connection.still_sends(self):
             self._transport.close()
         self._connection.on_response_complete()
 
@@ -230,6 +237,7 @@ class Connection(HttpToolsProtocol):
         self._since = self.loop.time()
         self._begun = 0
         self._head_bytes = 0
+        self._rest_bytes = 0
         self._refusal: HeadraceError | None = None
         self._declining = False
         self._stalled_bytes = 0
@@ -317,9 +325,21 @@ class Connection(HttpToolsProtocol):
         # The scope is read when the request's task takes its first step, after this.
         self.scope["extensions"] = {OUTLET: outlet}  # type: ignore[dict-item]  # uvicorn types the ones it knows
 
+    def on_body(self, body: bytes) -> None:
+        """A piece of a request's body."""
+        if self._phase != "rest":
+            super().on_body(body)
+            return
+        self._rest_bytes += len(body)
+        if self._rest_bytes > self.settings.body_limit_bytes * MOST_REST_FACTOR:
+            self.transport.close()
+
     def on_message_complete(self) -> None:
         """The body of a request is there."""
         if self._declining:
+            return
+        if self._phase == "rest":
+            self.transport.close()  # as the head of the answer has said
             return
         # Some are answered before their body has arrived.
         self._enter("answer" if self._outlets else "idle")
@@ -338,16 +358,22 @@ class Connection(HttpToolsProtocol):
 
     # -- called by outlets
 
+    def still_sends(self, outlet: Outlet) -> bool:
+        """Whether the body of this outlet's request has not arrived whole: only the last request's may not have."""
+        return self._phase == "body" and bool(self._outlets) and self._outlets[-1] is outlet
+
     def on_response_complete(self) -> None:
         """A response was sent to its end: the next pipelined request is served, or the connection is idle."""
         # In place of uvicorn's own, which sets a timer for each response; idle connections are swept here.
         self.server_state.total_requests += 1
-        if self._outlets:
-            self._outlets.pop(0)
+        answered = self._outlets.pop(0) if self._outlets else None
         if self.transport.is_closing():
             return
         if self._phase == "answer":
             self._enter("idle")
+        elif self._phase == "body" and answered is not None and not self._outlets:
+            self._enter("rest")
+            self._rest_bytes = 0
         self.flow.resume_reading()
         if self.pipeline:
             cycle, app = self.pipeline.pop()
@@ -376,6 +402,8 @@ class Connection(HttpToolsProtocol):
         match self._phase:
             case "body" if waited > settings.body_seconds:
                 self._refuse(RequestTimeout(f"the body did not arrive within {settings.body_seconds:g} s"))
+            case "rest" if waited > REST_SECONDS:
+                self.transport.close()
             case "head" | "new" if waited > settings.header_seconds:
                 self._refuse(RequestTimeout(f"the headers did not arrive within {settings.header_seconds:g} s"))
             case "idle" if waited > settings.keep_alive_seconds:

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
-from headrace.errors import Forbidden, Unauthorized
+from headrace.errors import Forbidden, MalformedHTTP, Unauthorized
 from headrace.server.house import LOCAL_OWNER
 from headrace.settings import KeySettings, ServerSettings
 from headrace.settings.exposure import is_loopback
@@ -43,9 +43,13 @@ class Guard:
         """Whose request this is.
 
         Raises:
+            MalformedHTTP: it names no host, or several.
             Forbidden: the host or the origin is not allowed.
             Unauthorized: a key is asked for, and it is missing or unknown.
         """
+        hosts = [value for name, value in scope["headers"] if name == b"host"]
+        if len(hosts) != 1:
+            raise MalformedHTTP("send one Host header, such as Host: localhost (RFC 9112, 3.2)")
         host = headers.get("host", "")
         if self._hosts is not None and _host_name(host) not in self._hosts:
             raise Forbidden(
