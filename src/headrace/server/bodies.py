@@ -8,8 +8,8 @@ from starlette.types import Receive, Scope
 
 from headrace.errors import BodyTooLarge, RequestTimeout, UnsupportedContentType
 
-# How much of a body that is too large is taken and thrown away before it is refused, so that whoever sends it to its end
-# gets to read the answer instead of a reset. What comes after the answer is the connection's to bound.
+# How much of a body that is too large is taken and thrown away before it is refused, so that whoever sends it to its
+# end gets to read the answer instead of a reset. What comes after the answer is the connection's to bound.
 DISCARD_FACTOR = 16
 
 
