@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import functools
+import inspect
 import os
 import signal
 import subprocess
@@ -30,6 +32,7 @@ from headrace.testing.upstream import Handler, ScriptedUpstream
 
 HEADRACE = str(Path(sys.executable).with_name("headrace"))
 DEADLINE_SECONDS = 20.0
+TEST_SECONDS = 90.0
 # What a condition is waited for between two looks at it, where nothing tells that it has come true.
 LOOK_SECONDS = 0.005
 
@@ -40,6 +43,21 @@ KEPT_VARIABLES = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TMPDIR")
 def anyio_backend() -> tuple[str, dict[str, bool]]:
     """The event loop that headrace is served on."""
     return "asyncio", {"use_uvloop": True}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """Gives each asynchronous test a deadline of its own: uvloop swallows what pytest-timeout raises."""
+    test = pyfuncitem.obj
+    if not inspect.iscoroutinefunction(test):
+        return
+
+    @functools.wraps(test)
+    async def in_time(**arguments: object) -> None:
+        async with asyncio.timeout(TEST_SECONDS):
+            await test(**arguments)
+
+    pyfuncitem.obj = in_time
 
 
 # -- in this process
