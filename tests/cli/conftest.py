@@ -22,6 +22,19 @@ DEADLINE_SECONDS = 20.0
 KEEP = ("PATH", "LANG", "LC_ALL", "SYSTEMROOT", "TMPDIR")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _children_hear_ctrl_c() -> Iterator[None]:
+    """Where the tests were started with SIGINT ignored, as a script's background job is, their children are not.
+
+    A signal that is ignored stays so in a new program; one with a handler, even one that does nothing, does not.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, lambda *_: None)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @dataclass
 class Command:
     """Runs `headrace` in an empty folder with an empty home."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
 import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from tests.cli.conftest import DEADLINE_SECONDS, HEADRACE, Command, Server, Upstream, delta, finish
+
+from headrace.cli.printing import Sink, TextOutput
+from headrace.events import TextDelta
 
 Serve = Callable[..., Server]
 Upstreams = Callable[..., Upstream]
@@ -51,7 +56,7 @@ def test_every_delta_is_flushed_before_the_upstream_sends_the_next(
         assert os.read(process.stdout.fileno(), 100) == text
         gate.set()
     rest, notices = process.communicate(timeout=DEADLINE_SECONDS)
-    assert (rest, process.returncode) == (b"", 0)
+    assert (rest, process.returncode) == (b"\n", 0)
     assert b"2 tokens (reported)" in notices
 
 
@@ -80,8 +85,8 @@ def test_t7_flag_then_variable_then_dotenv_then_streaming(
         first_read.set()  # nobody will read the first before the last is there
     read = os.read(process.stdout.fileno(), 100)
     first_read.set()
-    assert read == (b"one " if streams else b"one two")
-    assert read + process.communicate(timeout=DEADLINE_SECONDS)[0] == b"one two"
+    assert read == (b"one " if streams else b"one two\n")
+    assert read + process.communicate(timeout=DEADLINE_SECONDS)[0] == b"one two\n"
 
 
 def test_t7_a_default_that_is_neither_true_nor_false_is_refused(command: Command) -> None:
@@ -121,7 +126,7 @@ def test_a_silent_pipe_is_explained_after_a_second(command: Command, upstreams: 
     assert process.stdin is not None
     assert process.stderr.readline() == b"waiting for context on stdin; </dev/null goes without it\n"
     process.stdin.write(b"late")
-    assert process.communicate(timeout=DEADLINE_SECONDS)[0] == b"ok"
+    assert process.communicate(timeout=DEADLINE_SECONDS)[0] == b"ok\n"
     assert asked_messages(upstream) == [("user", "hi\n\nlate")]
 
 
@@ -173,7 +178,23 @@ def test_the_answer_can_go_to_a_file(command: Command, upstreams: Upstreams) -> 
     upstream = upstreams(delta("to a file"), finish())
     asked = command.run(*lab(command, upstream, QUESTION, "-o", "answer.txt", "-q"))
     assert (asked.stdout, asked.stderr) == ("", "")
-    assert (command.folder / "answer.txt").read_text() == "to a file"
+    assert (command.folder / "answer.txt").read_text() == "to a file\n"
+
+
+@pytest.mark.parametrize("flags", [[], ["--no-stream"]])
+@pytest.mark.parametrize(("said", "stdout"), [("a", "a\n"), ("a\n", "a\n"), ("a\n\n", "a\n\n")])
+def test_the_answer_ends_its_last_line_once(
+    command: Command, upstreams: Upstreams, said: str, stdout: str, flags: list[str]
+) -> None:
+    assert command.run(*lab(command, upstreams(delta(said), finish()), QUESTION, *flags)).stdout == stdout
+
+
+def test_ctrl_c_before_anything_was_written_empties_no_file(command: Command) -> None:
+    (command.folder / "answer.txt").write_text("an older answer")
+    form = TextOutput(Sink(io.BytesIO(), command.folder / "answer.txt"), stream=False, terminal=False)
+    form.feed([], [TextDelta("held back")])
+    form.close()
+    assert (command.folder / "answer.txt").read_text() == "an older answer"
 
 
 def test_a_failure_before_the_answer_empties_no_file(command: Command, upstreams: Upstreams) -> None:
@@ -227,7 +248,7 @@ def test_t6_the_timeout_ends_an_upstream_that_never_finishes(
         url = serve("--config", "settings.toml").url
         arguments = ["ask", "--url", url, "-m", "lab/m", QUESTION, "--timeout", "0.5"]
     asked = command.run(*arguments)
-    assert (asked.returncode, asked.stdout) == (6, "half")
+    assert (asked.returncode, asked.stdout) == (6, "half\n")
     assert "within 0.5 s (timeouts.total)" in asked.stderr
     assert upstream.closed.wait(DEADLINE_SECONDS)
 
@@ -244,9 +265,16 @@ def test_ctrl_c_cancels_up_to_the_upstream(command: Command, upstreams: Upstream
     assert os.read(process.stdout.fileno(), 100) == b"half"
     process.send_signal(signal.SIGINT)
     rest, notices = process.communicate(timeout=DEADLINE_SECONDS)
-    assert (rest, process.returncode) == (b"", 130)
+    assert (rest, process.returncode) == (b"\n", 130)
     assert b"Traceback" not in notices
     assert upstream.closed.wait(DEADLINE_SECONDS)
+
+
+def test_ctrl_c_reaches_what_is_tested_where_the_tests_themselves_ignore_it() -> None:
+    test = f"{__file__}::test_ctrl_c_cancels_up_to_the_upstream"
+    line = f"trap '' INT; exec '{sys.executable}' -m pytest -q -p no:cacheprovider '{test}' -k process"
+    ran = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=2 * DEADLINE_SECONDS)
+    assert "1 passed" in ran.stdout, ran.stdout
 
 
 @pytest.mark.parametrize("form", [[], ["--ndjson"]])
@@ -268,9 +296,9 @@ def test_a_reader_of_stdout_that_leaves_ends_it_quietly(
 
 
 ENDINGS: list[tuple[list[bytes], int, int, str, str]] = [
-    ([delta("a"), finish("length")], 200, 6, "a", ""),
-    ([delta("a"), finish("content_filter")], 200, 6, "a", ""),
-    ([delta("a")], 200, 6, "a", "without a finish reason"),
+    ([delta("a"), finish("length")], 200, 6, "a\n", ""),
+    ([delta("a"), finish("content_filter")], 200, 6, "a\n", ""),
+    ([delta("a")], 200, 6, "a\n", "without a finish reason"),
     ([b'{"error": {"message": "too much at once"}}'], 429, 5, "", "too much at once"),
     ([b'{"error": {"message": "that key is wrong"}}'], 401, 3, "", "that key is wrong"),
     ([b'{"error": {"message": "I am ill"}}'], 500, 1, "", "I am ill"),
@@ -338,6 +366,17 @@ def test_no_server_is_told_with_the_command_that_starts_one(command: Command) ->
     assert asked.stderr == (
         "nothing answers at http://127.0.0.1:1 (connection refused). Start one: headrace serve --port 1\n"
     )
+
+
+@pytest.mark.parametrize("address", ["foo", "localhost:8000", "ftp://host", "http://", "http://host:port", "http://[1"])
+def test_what_is_no_address_is_refused_with_an_example(command: Command, address: str) -> None:
+    for arguments, variables, example in (
+        (["--url", address], {}, "--url http://127.0.0.1:8000"),
+        ([], {"HEADRACE_URL": address}, "HEADRACE_URL=http://127.0.0.1:8000"),
+    ):
+        asked = command.run("ask", QUESTION, *arguments, **variables)
+        assert asked.returncode == 2
+        assert f'"{address}" is no address of a server. As in: {example}\n' in asked.stderr
 
 
 def test_something_else_than_a_headrace_server_is_told_apart(command: Command, upstreams: Upstreams) -> None:

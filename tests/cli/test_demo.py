@@ -61,6 +61,7 @@ def test_the_proof_run_keeps_every_promise(runs: Runs) -> None:
     assert "BROKEN" not in runs.plain.stdout
     assert "both transcripts are equal, byte for byte" in runs.plain.stdout
     assert "cut after offset 40, resumed with 41" in runs.plain.stdout
+    assert "no offset came twice, and all came in order: 202 frames, the last at offset 202" in runs.plain.stdout
     assert runs.plain.stderr == ""
 
 

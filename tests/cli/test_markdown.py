@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from rich.console import Console
@@ -20,6 +20,7 @@ from tests.cli.conftest import DEADLINE_SECONDS, HEADRACE, Command, Upstream, de
 
 from headrace.cli.markdown import MarkdownOutput, split_finished
 from headrace.events import TextDelta
+from headrace.testing.clock import ManualClock
 
 Upstreams = Callable[..., Upstream]
 
@@ -47,6 +48,7 @@ def rendered(text: str) -> str:
     return str(MarkdownIt("commonmark").enable("table").render(text))
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(PIECES), max_size=25))
 def test_cutting_off_finished_blocks_loses_nothing_and_changes_nothing(pieces: list[str]) -> None:
     text, printed, tail = "", "", ""
@@ -83,14 +85,14 @@ ANSWER = "# Title\n\nSome *styled* text.\n\n```python\nprint(1)\n```\n\n- one\n-
 @pytest.mark.parametrize("stream", [True, False])
 def test_every_block_is_printed_once(stream: bool) -> None:
     console = Console(file=io.StringIO(), force_terminal=True, width=60, height=20, color_system=None, _environ={})
-    output = MarkdownOutput(console, stream=stream)
+    clock = ManualClock()
+    output = MarkdownOutput(console, clock, stream=stream)
     for character in ANSWER:
+        clock.advance(0.05)
         output.feed([], [TextDelta(character)])
     output.finish()
     assert isinstance(console.file, io.StringIO)
-    screen = Screen()
-    screen.feed(console.file.getvalue())
-    shown = [line.strip() for line in screen.lines() if line.strip()]
+    shown = on_screen(console.file.getvalue())
     blocks = [line.strip("┃ ") for line in shown if not set(line) <= set("┏━┓┗┛")]
     assert blocks == ["Title", "Some styled text.", "print(1)", "• one", "• two", "The end."]
 
@@ -117,6 +119,13 @@ class Screen:
 
     def lines(self) -> list[str]:
         return self._rows
+
+
+def on_screen(sent: str) -> list[str]:
+    """The lines a terminal shows that was sent this."""
+    screen = Screen()
+    screen.feed(sent)
+    return [line.strip() for line in screen.lines() if line.strip()]
 
 
 def at_a_terminal(
@@ -175,4 +184,21 @@ def test_the_tail_is_shown_before_the_upstream_goes_on(command: Command, upstrea
     code, shown = at_a_terminal(command, upstream, interrupt_at=b"first words")
     never.set()
     assert code == 130
+    assert "first words" in on_screen(shown), "the tail stays"
     assert shown.rindex("\x1b[?25h") > shown.rindex("\x1b[?25l"), "the cursor is given back"
+
+
+def test_ctrl_c_leaves_the_unfinished_paragraph_to_be_read(command: Command, upstreams: Upstreams) -> None:
+    upstream = upstreams(delta("A whole paragraph.\n\n"), delta("And half of"), hang=True)
+    code, shown = at_a_terminal(command, upstream, interrupt_at=b"And half of")
+    assert code == 130
+    assert on_screen(shown) == ["A whole paragraph.", "And half of"]
+
+
+def test_ctrl_c_shows_nothing_that_was_held_back() -> None:
+    console = Console(file=io.StringIO(), force_terminal=True, _environ={})
+    output = MarkdownOutput(console, ManualClock(), stream=False)
+    output.feed([], [TextDelta("held back")])
+    output.close()
+    assert isinstance(console.file, io.StringIO)
+    assert console.file.getvalue() == ""

@@ -116,7 +116,7 @@ def test_a_running_server_says_how_its_upstreams_are(command: Command, serve: Se
     before = listed(command, "--url", server.url)
     assert before["source"] == server.url
     assert states(before, "upstreams") == {"offline": "ready", "lab": "unused", "down": "unused", "openai": "unused"}
-    assert command.run("ask", "-q", "--url", server.url, "-m", "fast", "hi").stdout == "yes"
+    assert command.run("ask", "-q", "--url", server.url, "-m", "fast", "hi").stdout == "yes\n"
     command.run("ask", "-q", "--url", server.url, "-m", "down/x", "hi")
     after = listed(command, HEADRACE_URL=server.url)
     assert states(after, "upstreams")["lab"] == "well"

@@ -194,6 +194,11 @@ def test_l53_auth_without_keys_is_refused_with_the_line_that_makes_one(command: 
 
 
 FILES = [
+    (
+        "[nonsense]\nx = 1",
+        'no setting "nonsense" (./headrace.toml). The sections are server, store, timeouts, '
+        "upstreams, models, assistants, keys, logging.",
+    ),
     ("[server]\nprot = 1", 'no setting "server.prot" (./headrace.toml). Did you mean "server.port"?'),
     ("[server\nport = 1", "./headrace.toml is not TOML"),
     (

@@ -58,7 +58,7 @@ def test_a_file_of_the_folder_steers_from_when_it_is_trusted_until_it_changes(
     trusted = command.run("settings", "trust")
     assert (trusted.returncode, trusted.stderr) == (0, "")
     assert "It sets upstreams.lab.base_url, upstreams.lab.api_key_env" in trusted.stdout
-    assert command.run(*ask, LAB_KEY="sk-lab").stdout == "yes"
+    assert command.run(*ask, LAB_KEY="sk-lab").stdout == "yes\n"
     assert upstream.headers[0]["authorization"] == "Bearer sk-lab"
 
     with (command.folder / "headrace.toml").open("a") as file:
@@ -80,7 +80,7 @@ def test_a_trusted_dotenv_may_hold_a_key_and_an_address(command: Command, upstre
     told = command.run("settings", "trust")
     assert "./.env is trusted as it is now. It sets LAB_KEY" in told.stdout
     assert "sk-from-file" not in told.stdout
-    assert command.run("ask", "-q", "-m", "lab/m", "hi").stdout == "yes"
+    assert command.run("ask", "-q", "-m", "lab/m", "hi").stdout == "yes\n"
     assert upstream.headers[0]["authorization"] == "Bearer sk-from-file"
     # A variable of the process is above it, as ever.
     command.run("ask", "-q", "-m", "lab/m", "hi", LAB_KEY="sk-of-process")

@@ -79,7 +79,7 @@ BREAKS: list[tuple[Callable[[], Observed], str]] = [
     (lambda: observed(resumed_with=2), "the cut reader was given what follows its offset"),
     (lambda: observed(resumed_with=4), "the cut reader was given what follows its offset"),
     (lambda: observed(resumed=(*ANSWER[:-1], ANSWER[-1] + b"\n")), "both transcripts are equal, byte for byte"),
-    (lambda: observed(unbroken=DOUBLED, resumed=DOUBLED), "no offset came twice and none was left out of order"),
+    (lambda: observed(unbroken=DOUBLED, resumed=DOUBLED), "no offset came twice, and all came in order"),
     (lambda: observed(unbroken=LOST, resumed=LOST), "every token arrived, in order"),
     (lambda: observed(unbroken=(*ANSWER[:4], OTHER_STOP)), "the stream ended by itself"),
     (lambda: observed(unbroken=ANSWER[:4]), "the stream ended by itself"),

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import click
 
@@ -17,6 +18,7 @@ from headrace.cli.context import read_context, with_context
 from headrace.cli.following import follow
 from headrace.cli.notices import Notices
 from headrace.cli.printing import EventOutput, ObjectOutput, Output, Sink, TextOutput
+from headrace.clock import SystemClock
 
 
 @click.command("ask")
@@ -66,6 +68,9 @@ def ask(
         raise click.UsageError('ask what? As in: headrace ask "How do I resume a stream?"')
     question = Question(text, streaming, model, system, max_tokens, timeout)
     address = url or surroundings.environment.get("HEADRACE_URL") or None
+    if address is not None and not _is_address(address):
+        said_by = "--url " if url else "HEADRACE_URL="
+        raise click.UsageError(f'"{address}" is no address of a server. As in: {said_by}http://127.0.0.1:8000')
     # A server that was merely found is not given a key: anyone may listen on a port.
     key = None if address is None else surroundings.environment.get("HEADRACE_API_KEY") or None
 
@@ -97,11 +102,19 @@ def ask(
     return asyncio.run(perform())
 
 
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False  # brackets left open, or a port that is none
+
+
 def _text_output(sink: Sink, *, stream: bool, terminal: bool) -> Output:
     if terminal:
         # rich costs 80 ms, which nobody pays who writes into a pipe.
         from headrace.cli.markdown import MarkdownOutput, markdown_console
 
         if (console := markdown_console()) is not None:
-            return MarkdownOutput(console, stream=stream)
+            return MarkdownOutput(console, SystemClock(), stream=stream)
     return TextOutput(sink, stream=stream, terminal=terminal)

@@ -16,7 +16,7 @@ from rich.markdown import Markdown
 from rich.segment import Segment
 
 from headrace.cli.printing import text_of, without_controls
-from headrace.clock import SystemClock
+from headrace.clock import Clock
 from headrace.events import Event
 
 DRAWINGS_PER_SECOND = 12
@@ -25,13 +25,13 @@ DRAWINGS_PER_SECOND = 12
 class MarkdownOutput:
     """Draws what is said. With `stream` false, all of it at the end."""
 
-    def __init__(self, console: Console, *, stream: bool) -> None:
+    def __init__(self, console: Console, clock: Clock, *, stream: bool) -> None:
         self._console = console
         self._stream = stream
         self._tail = ""
         self._live: Live | None = None
         self._cut_ns = 0
-        self._clock = SystemClock()
+        self._clock = clock
         self._first = True
 
     def feed(self, records: Sequence[bytes], events: Sequence[Event]) -> None:
@@ -59,15 +59,17 @@ class MarkdownOutput:
     def finish(self) -> None:
         """Prints what is left; the live display is gone afterwards."""
         rest, self._tail = self._tail, ""
-        self.close()
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
         if rest.strip():
             self._print(rest)
 
     def close(self) -> None:
-        """Takes the live display away, with what it shows."""
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        """Prints what the live display shows, which goes away with it: somebody may be reading that."""
+        if not self._stream:
+            self._tail = ""
+        self.finish()
 
     @property
     def tail(self) -> str:

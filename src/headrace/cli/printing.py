@@ -32,7 +32,7 @@ class Output(Protocol):
         ...
 
     def close(self) -> None:
-        """Nothing more is wanted: what is drawn anew is taken away, what was written stays."""
+        """Nothing more is wanted: what was shown or written stays, what was held back is dropped."""
         ...
 
 
@@ -58,7 +58,10 @@ class Sink:
 
 
 class TextOutput:
-    """The text and nothing but the text, every piece as it comes; or all of it at the end."""
+    """The text, every piece as it comes or all of it at the end; and a line end where it has none itself.
+
+    Without that a prompt, or the next answer added to a file, would stand on the answer's last line.
+    """
 
     def __init__(self, sink: Sink, *, stream: bool, terminal: bool) -> None:
         self._sink = sink
@@ -70,27 +73,26 @@ class TextOutput:
     def feed(self, records: Sequence[bytes], events: Sequence[Event]) -> None:
         """Writes the text of `events`."""
         if text := text_of(events):
-            self._last = text[-1]
             if self._stream:
                 self._write(text)
             else:
                 self._held.append(text)
 
     def finish(self) -> None:
-        """Writes what was held back; at a terminal, a line end for the prompt that follows."""
-        if self._held:
-            self._write("".join(self._held))
-        self.close()
+        """Writes what was held back, and ends the line."""
+        self._write("".join(self._held), ends_line=True)
 
     def close(self) -> None:
-        """Ends the line at a terminal; what was held back is dropped."""
-        if self._terminal and self._last != "\n":
-            self._last = "\n"
-            self._write("\n")
+        """Ends the line; what was held back is dropped."""
+        self._write("", ends_line=True)
 
-    def _write(self, text: str) -> None:
+    def _write(self, text: str, *, ends_line: bool = False) -> None:
         text = without_controls(text) if self._terminal else text
-        self._sink.write(text.encode("utf-8", "replace"))
+        if ends_line and (text[-1:] or self._last) != "\n":
+            text += "\n"
+        if text:
+            self._last = text[-1]
+            self._sink.write(text.encode("utf-8", "replace"))
 
 
 class EventOutput:

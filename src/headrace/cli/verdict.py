@@ -107,9 +107,9 @@ def checks(observed: Observed) -> tuple[Check, ...]:
             else f"{len(unbroken.data)} and {len(resumed.data)} bytes",
         ),
         Check(
-            "no offset came twice and none was left out of order",
+            "no offset came twice, and all came in order",
             offsets == sorted(set(offsets)) == unbroken.offsets and offsets[:1] == [0],
-            f"{len(offsets)} offsets, 0 to {resumed.offset}",
+            f"{len(offsets)} frames, the last at offset {resumed.offset}",
         ),
         Check(
             "every token arrived, in order",

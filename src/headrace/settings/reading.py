@@ -147,6 +147,8 @@ def _field(kind: object, key: str, path: Path, origin: str) -> FieldInfo:
     if key not in known:
         names = {text_of((*path, name)): name for name in known}
         meant = did_you_mean(text_of((*path, key)), names)
+        if not meant and not path:
+            meant = f" The sections are {', '.join(known)}."
         raise SettingsError(f'no setting "{text_of((*path, key))}" ({origin}).{meant}')
     return known[key]
 
