@@ -121,11 +121,12 @@ class ChunkEncoder:
         """The chunks for `events`."""
         records: list[bytes] = []
         texts: list[bytes] = []
+        begun, string = self._begun, json_text.string
         for event in events:
             # The hot path: text of the first choice, once its role chunk is out. Such chunks are equal but for the
             # text, so a run of them is one join.
-            if type(event) is TextDelta and event.choice == 0 and self._begun:
-                texts.append(json_text.string(event.text))
+            if type(event) is TextDelta and begun and not event.choice:
+                texts.append(string(event.text))
                 continue
             if texts:
                 records.append(joined(self._open, texts, self._between, self._close))

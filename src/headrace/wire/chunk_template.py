@@ -69,11 +69,16 @@ class ChunkTemplate:
         before, behind = self._before, self._behind
         first, last = len(before), -len(behind)
         parts: list[bytes] = []
-        for place in range(start, len(pieces)):
-            piece = pieces[place]
-            if not (piece.startswith(before) and piece.endswith(behind)):
-                break
-            parts.append(piece[first:last])
+        if start == 0:
+            # Mostly all of a read fits, which a comprehension finds out sooner than a loop.
+            parts = [piece[first:last] for piece in pieces if piece.startswith(before) and piece.endswith(behind)]
+        if len(parts) != len(pieces):
+            parts.clear()
+            for place in range(start, len(pieces)):
+                piece = pieces[place]
+                if not (piece.startswith(before) and piece.endswith(behind)):
+                    break
+                parts.append(piece[first:last])
         try:
             # As one array: whatever a part holds besides one text makes it invalid, or longer. The line end keeps a
             # text that one part leaves open from being closed by the next: no text may hold one.

@@ -18,6 +18,7 @@ _OPEN_OBJECT: Final = ord("{")
 _OPEN_ARRAY: Final = ord("[")
 
 _encoder: Final = msgspec.json.Encoder()
+_encode: Final = _encoder.encode  # looked up once: it runs for every token
 
 # For `depth_exceeds`: openings as 1, closings as 0, everything but them and quotes away.
 _OPEN_AND_CLOSED: Final = bytes.maketrans(b"[{]}", b"1100")
@@ -61,7 +62,7 @@ def string(text: str) -> bytes:
     Half a surrogate pair is written as an escape of its own; two halves that stand together read back as one character.
     """
     if text.isascii():
-        return _encoder.encode(text)
+        return _encode(text)
     try:
         written = _encoder.encode(text)
     except UnicodeEncodeError:
