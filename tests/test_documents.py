@@ -272,4 +272,5 @@ def test_headrace_says_that_its_documents_hold_nothing(asker: tuple[Ask, Followe
 
 def test_headrace_ask_says_what_the_server_says(asker: tuple[Ask, Follower]) -> None:
     ask, follower = asker
-    assert follower.run('headrace ask -q "What is an offset?"')["stdout"] == ask("What is an offset?")
+    # The command ends its last line; the server says what was said and nothing more.
+    assert follower.run('headrace ask -q "What is an offset?"')["stdout"] == ask("What is an offset?") + "\n"
