@@ -22,7 +22,8 @@ from headrace.events import (
     ToolCallDelta,
     UsageKnown,
 )
-from headrace.protocols.openai_chat import MOST_CHOICES, OpenAIChat
+from headrace.protocols.openai_chat import OpenAIChat
+from headrace.protocols.reading import MOST_CHOICES
 from headrace.requests import ReaderOptions
 from headrace.timing import Timing
 from headrace.usage import Usage, reported
@@ -143,8 +144,7 @@ def test_d6_what_did_not_end_by_itself_ends_with_an_error_object_and_no_finish_r
     said: list[Event], ending: Ending
 ) -> None:
     assert encoded(*said, Ended(ending, FAILURE))[2 * len(said) :] == [
-        b'{"error":{"message":"the answer was cancelled","type":"invalid_request_error","code":"cancelled",'
-        b'"param":null}}',
+        b'{"error":{"message":"the answer was cancelled","type":"cancelled","code":"cancelled","param":null}}',
         b"[DONE]",
     ]
 
@@ -157,7 +157,7 @@ def test_d6_what_did_not_end_by_itself_ends_with_an_error_object_and_no_finish_r
         (403, "permission_error"),
         (404, "invalid_request_error"),
         (429, "rate_limit_error"),
-        (499, "invalid_request_error"),
+        (499, "cancelled"),
         (500, "server_error"),
         (529, "server_error"),
     ],

@@ -82,6 +82,32 @@ def test_a_body_that_is_no_json_object_is_refused_and_the_message_says_what_it_i
 
 
 @both_protocols
+@pytest.mark.parametrize(
+    ("body", "half"),
+    [
+        (rb'{"model":"\ud800"}', r"\ud800"),
+        (rb'{"query":"x","unknown":{"a":["\udC00"]}}', r"\udc00"),
+        (rb'{"\ud83d":1}', r"\ud83d"),
+        (rb'{"a":"\ud83d\ud83d\ude00"}', r"\ud83d"),
+        (rb'{"a":"\udfff","a":"a later one of the same name"}', r"\udfff"),
+    ],
+)
+def test_half_a_character_is_said_to_be_that_and_not_to_be_no_json(
+    protocol: ReaderProtocol, body: bytes, half: str
+) -> None:
+    with pytest.raises(MalformedBody) as error:
+        protocol.read(body, {})
+    assert f'the body is JSON, but "{half}" in it is half a character' in error.value.message
+
+
+@both_protocols
+def test_an_escape_of_half_a_character_does_not_excuse_what_is_no_json(protocol: ReaderProtocol) -> None:
+    for body in (rb'{"a":"\ud800"', rb'{"a":"\ud800","b":NaN}', rb'{"a":"\ud8"}'):
+        with pytest.raises(MalformedBody, match="the body is not JSON"):
+            protocol.read(body, {})
+
+
+@both_protocols
 def test_json_may_nest_as_deep_as_the_limit(protocol: ReaderProtocol) -> None:
     deep: Any = 1
     for _ in range(DEPTH_LIMIT - 1):
@@ -170,7 +196,7 @@ def test_i1_a_request_is_kept_as_it_was_asked() -> None:
         ({"stream": True, "stream_options": None}, False),
         ({"stream": True, "stream_options": {}}, False),
         ({"stream": True, "stream_options": {"include_usage": False}}, False),
-        ({"stream": True, "stream_options": {"include_usage": "yes"}}, False),
+        ({"stream": True, "stream_options": {"include_usage": None}}, False),
         ({"stream": True, "stream_options": {"include_usage": True, "include_obfuscation": False}}, True),
         # Clients may send it without `stream`: it says nothing then.
         ({"stream": False, "stream_options": {"include_usage": True}}, False),
@@ -179,6 +205,9 @@ def test_i1_a_request_is_kept_as_it_was_asked() -> None:
 )
 def test_l22_usage_is_asked_for_by_true_and_by_nothing_else(more: dict[str, Any], include_usage: bool) -> None:
     assert read(openai_chat, **more)[1].include_usage is include_usage
+
+
+_NO_FLAGS: list[Any] = ["yes", 1, {}]
 
 
 @pytest.mark.parametrize(
@@ -203,14 +232,30 @@ def test_l22_usage_is_asked_for_by_true_and_by_nothing_else(more: dict[str, Any]
         ({"messages": [{"role": "user", "content": ["x"]}]}, "a list of parts", "messages[0].content"),
         ({"messages": [{"role": "user", "content": [{"text": "x"}]}]}, 'with a "type"', "messages[0].content"),
         ({"stream": "true"}, '"stream" must be true or false', "stream"),
+        ({"messages": [{"role": "user"}]}, 'needs "content", text or', "messages[0].content"),
+        ({"messages": [{"role": "user", "content": None}]}, 'needs "content", text or', "messages[0].content"),
+        ({"messages": [{"role": "user", "content": []}]}, 'needs "content", text or', "messages[0].content"),
         ({"stream_options": "usage"}, '"stream_options" must be an object', "stream_options"),
+        *[
+            (
+                {"stream_options": {"include_usage": value}},
+                '"stream_options.include_usage" must be true or false',
+                "stream_options.include_usage",
+            )
+            for value in _NO_FLAGS
+        ],
     ],
-    ids=range(16),
+    ids=range(22),
 )
 def test_a_mistake_is_named_with_its_place_and_what_to_do(more: dict[str, Any], essential: str, parameter: str) -> None:
     message, meant = refusal(openai_chat, **more)
     assert essential in message
     assert meant == parameter
+
+
+def test_an_assistant_may_say_nothing_and_a_user_the_empty_text() -> None:
+    messages = [{"role": "assistant", "content": None}, {"role": "assistant"}, {"role": "user", "content": ""}]
+    assert [each.content for each in read(openai_chat, messages=messages)[0].messages] == [None, None, ""]
 
 
 # -- typed events
@@ -303,11 +348,12 @@ def test_d1_a_mistake_is_named_with_what_to_do(more: dict[str, Any], essential: 
     [
         ({}, None),
         ({"max_tokens": 7}, 7),
+        ({"max_tokens": 2**31}, 2**31),
         ({"max_completion_tokens": 9}, 9),
         ({"max_tokens": 7, "max_completion_tokens": 9}, 9),
         ({"max_tokens": 7, "max_completion_tokens": None}, 7),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_t3_the_token_limit_is_taken_under_both_names_and_the_new_one_wins(
     protocol: ReaderProtocol, more: dict[str, Any], max_tokens: int | None
@@ -319,7 +365,14 @@ def test_t3_the_token_limit_is_taken_under_both_names_and_the_new_one_wins(
 @both_protocols
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 @pytest.mark.parametrize(
-    ("value", "essential"), [(0, "must be at least 1"), (-1, "must be at least 1"), ("7", "must be a whole number")]
+    ("value", "essential"),
+    [
+        (0, "must be at least 1"),
+        (-1, "must be at least 1"),
+        (2**31 + 1, "must be at most 2147483648"),
+        (10**30, "must be at most 2147483648"),
+        ("7", "must be a whole number"),
+    ],
 )
 def test_t3_a_limit_that_is_none_is_refused_under_the_name_it_came_by(
     protocol: ReaderProtocol, name: str, value: object, essential: str
@@ -337,7 +390,7 @@ def test_t3_a_limit_that_is_none_is_refused_under_the_name_it_came_by(
         ("top_p", [1], ["1"], "a number"),
         ("presence_penalty", [-2.0], [{}], "a number"),
         ("frequency_penalty", [2], ["2"], "a number"),
-        ("n", [2], [1.5, "2"], "a whole number"),
+        ("n", [1, 2, 128], [0, -1, 129, 10**30, 1.5, "2"], "a whole number from 1 to 128"),
         ("seed", [-5], ["5"], "a whole number"),
         ("stop", ["\n", ["a", "b"]], [5, [5]], "text or a list of texts"),
         ("user", ["ann"], [5], "text"),

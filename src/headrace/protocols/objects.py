@@ -56,6 +56,8 @@ def error_type(http_status: int) -> str:
             return "permission_error"
         case 429:
             return "rate_limit_error"
+        case 499:
+            return "cancelled"
         case status if status < 500:
             return "invalid_request_error"
         case _:
@@ -93,6 +95,12 @@ def extras_object(sources: Sequence[Source], usage: Usage | None) -> dict[str, A
     if usage is not None and usage.source != "reported":
         extras["usage"] = {"source": usage.source, "by": usage.by}
     return extras
+
+
+def extras_field(sources: Sequence[Source], usage: Usage | None) -> bytes:
+    """The same as the last field of a chunk, with the comma before it; empty for nothing."""
+    extras = extras_object(sources, usage)
+    return b',"headrace":%b' % json_text.encode(extras) if extras else b""
 
 
 def timing_object(timing: Timing) -> dict[str, Any]:

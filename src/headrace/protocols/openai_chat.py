@@ -29,14 +29,19 @@ from headrace.events import (
 )
 from headrace.protocols.folding import Choice, fold
 from headrace.protocols.framing import OPENAI_EVENT_STREAM, joined
-from headrace.protocols.objects import DONE, error_body, error_object, extras_object
-from headrace.protocols.reading import Fields, generation_request, read_messages, read_options, reader_options
+from headrace.protocols.objects import DONE, error_body, error_object, extras_field, extras_object
+from headrace.protocols.reading import (
+    MOST_CHOICES,
+    Fields,
+    generation_request,
+    read_messages,
+    read_options,
+    read_wants_usage,
+    reader_options,
+)
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.usage import Usage
 from headrace.wire import json_text
-
-MOST_CHOICES = 128
-"""As many as OpenAI makes of one request (`n`)."""
 
 
 class OpenAIChat:
@@ -60,9 +65,9 @@ class OpenAIChat:
                 parameter="messages",
             )
         stream = bool(fields.take("stream", bool))
-        stream_options = fields.take("stream_options", dict[str, Any]) or {}
+        wants_usage = read_wants_usage(fields)
         request = generation_request(fields, asked, model=model, messages=messages, stream=stream)
-        return request, reader_options(asked, include_usage=stream and stream_options.get("include_usage") is True)
+        return request, reader_options(asked, include_usage=stream and wants_usage)
 
     def encoder(self, options: ReaderOptions) -> ChunkEncoder:
         """A new encoder for one reader."""
@@ -212,17 +217,14 @@ class ChunkEncoder:
         if ended.ending in FINISHED:
             self._begin(0, records)
             endings = dict(ended.choices)
-            extras = extras_object(self._sources, None)
-            extra = b',"headrace":%b' % json_text.encode(extras) if extras else b""
+            extras = extras_field(self._sources, None)
             for choice in sorted(self._begun | endings.keys()):
                 self._begin(choice, records)
                 reason = json_text.string(endings.get(choice, ended.ending))
-                records.append(self._chunk(choice, b"{}", finish_reason=reason, extras=extra))
+                records.append(self._chunk(choice, b"{}", finish_reason=reason, extras=extras))
         if self._options.include_usage and self._usage is not None:
-            marked = extras_object([], self._usage)
-            extra = b',"headrace":%b' % json_text.encode(marked) if marked else b""
             usage = json_text.encode(usage_object(self._usage))
-            records.append(b'%b],"usage":%b%b}' % (self._head, usage, extra))
+            records.append(b'%b],"usage":%b%b}' % (self._head, usage, extras_field((), self._usage)))
         if ended.ending not in FINISHED:
             assert ended.failure is not None
             records.append(json_text.encode({"error": error_object(ended.failure)}))

@@ -28,9 +28,9 @@ from headrace.events import (
 )
 from headrace.protocols.folding import fold
 from headrace.protocols.framing import OPENAI_EVENT_STREAM, joined
-from headrace.protocols.objects import DONE, error_body, error_object, extras_object
+from headrace.protocols.objects import DONE, error_body, error_object, extras_field, extras_object
 from headrace.protocols.openai_chat import usage_object
-from headrace.protocols.reading import Fields, generation_request, read_options, reader_options
+from headrace.protocols.reading import Fields, generation_request, read_options, read_wants_usage, reader_options
 from headrace.requests import GenerationRequest, Message, ReaderOptions
 from headrace.usage import Usage
 from headrace.wire import json_text
@@ -53,9 +53,9 @@ class OpenAICompletions:
         prompt = _prompt(fields)
         _refuse_what_chat_cannot_carry(fields)
         stream = bool(fields.take("stream", bool))
-        stream_options = fields.take("stream_options", dict[str, Any]) or {}
+        wants_usage = read_wants_usage(fields)
         request = generation_request(fields, asked, model=model, messages=(Message("user", prompt),), stream=stream)
-        return request, reader_options(asked, include_usage=stream and stream_options.get("include_usage") is True)
+        return request, reader_options(asked, include_usage=stream and wants_usage)
 
     def encoder(self, options: ReaderOptions) -> CompletionEncoder:
         """A new encoder for one reader."""
@@ -150,22 +150,17 @@ class CompletionEncoder:
     def _end(self, ended: Ended, records: list[bytes]) -> None:
         if ended.ending in FINISHED:
             endings = dict(ended.choices)
-            extras = _extras(self._sources, None)
+            extras = extras_field(self._sources, None)
             for choice in sorted(self._choices | endings.keys()):
                 reason = json_text.string(endings.get(choice, ended.ending))
                 records.append(self._chunk(choice, b'""', finish_reason=reason, extras=extras))
         if self._options.include_usage and self._usage is not None:
             usage = json_text.encode(usage_object(self._usage))
-            records.append(b'%b],"usage":%b%b}' % (self._head, usage, _extras((), self._usage)))
+            records.append(b'%b],"usage":%b%b}' % (self._head, usage, extras_field((), self._usage)))
         if ended.ending not in FINISHED:
             assert ended.failure is not None
             records.append(json_text.encode({"error": error_object(ended.failure)}))
         records.append(DONE)
-
-
-def _extras(sources: Sequence[Source], usage: Usage | None) -> bytes:
-    extras = extras_object(sources, usage)
-    return b',"headrace":' + json_text.encode(extras) if extras else b""
 
 
 def _shared(started: Started) -> dict[str, Any]:

@@ -18,6 +18,10 @@ from headrace.requests import Disconnect, GenerationRequest, Message, ReaderOpti
 from headrace.wire import json_text
 
 DEPTH_LIMIT = 64
+MOST_CHOICES = 128
+"""As many as OpenAI makes of one request (`n`)."""
+MOST_TOKENS = 2**31
+"""More than any model says, and few enough for every upstream's whole numbers."""
 
 T = TypeVar("T")
 
@@ -36,7 +40,7 @@ _SAMPLING: dict[str, tuple[Any, str]] = {
     "top_p": (float | None, "a number"),
     "presence_penalty": (float | None, "a number"),
     "frequency_penalty": (float | None, "a number"),
-    "n": (int | None, "a whole number"),
+    "n": (Annotated[int, msgspec.Meta(ge=1, le=MOST_CHOICES)] | None, f"a whole number from 1 to {MOST_CHOICES}"),
     "seed": (int | None, "a whole number"),
     "stop": (str | list[str] | None, "text or a list of texts"),
     "user": (str | None, "text"),
@@ -72,6 +76,11 @@ class Fields:
         except msgspec.ValidationError:
             raise MalformedBody("the body is JSON, but not an object: send {…}") from None
         except msgspec.DecodeError as error:
+            half = json_text.half_character(body)
+            if half is not None:
+                raise MalformedBody(
+                    f'the body is JSON, but "{half}" in it is half a character; send both halves, or all of it as it is'
+                ) from None
             raise MalformedBody(f"the body is not JSON: {error}") from None
 
     def take(self, name: str, kind: type[T]) -> T | None:
@@ -162,7 +171,7 @@ def _message(entry: dict[str, msgspec.Raw], where: str) -> Message:
     if not role:
         raise InvalidRequest(f'{where} needs a "role", as "user"', parameter=f"{where}.role")
     content_raw = entry.pop("content", None)
-    content: str | msgspec.Raw | None = None
+    value: Any = None
     if content_raw is not None:
         try:
             value = _decode_content(content_raw)
@@ -171,8 +180,25 @@ def _message(entry: dict[str, msgspec.Raw], where: str) -> Message:
                 f'{where}: "content" must be text or a list of parts, each an object with a "type"',
                 parameter=f"{where}.content",
             ) from None
-        content = content_raw.copy() if isinstance(value, list) else value
+    if role == "user" and value in (None, []):
+        raise InvalidRequest(
+            f'{where}: a message of the user needs "content", text or a list of parts', parameter=f"{where}.content"
+        )
+    content = content_raw.copy() if content_raw is not None and isinstance(value, list) else value
     return Message(role, content, {key: value.copy() for key, value in entry.items()})
+
+
+def read_wants_usage(fields: Fields) -> bool:
+    """Whether OpenAI's `stream_options` ask for usage.
+
+    Raises:
+        InvalidRequest: they are no object, or hold something else than true or false.
+    """
+    wanted = (fields.take("stream_options", dict[str, Any]) or {}).get("include_usage")
+    if not isinstance(wanted, bool | None):
+        name = "stream_options.include_usage"
+        raise InvalidRequest(f'"{name}" must be true or false', parameter=name)
+    return wanted is True
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -304,6 +330,8 @@ def generation_request(
     name, limit = ("max_tokens", older) if newer is None else ("max_completion_tokens", newer)
     if limit is not None and limit < 1:
         raise InvalidRequest(f'"{name}" must be at least 1', parameter=name)
+    if limit is not None and limit > MOST_TOKENS:
+        raise InvalidRequest(f'"{name}" must be at most {MOST_TOKENS}', parameter=name)
     return GenerationRequest(
         model=model,
         messages=messages,

@@ -56,6 +56,23 @@ def decode(data: bytes) -> Any:
         return json.loads(data)
 
 
+def half_character(data: bytes) -> str | None:
+    """The escape of a surrogate without its other half, where that is all that keeps `data` from being read."""
+    try:
+        # As pairs, so that what a later field of the same name hides is found too.
+        value = json.loads(data.decode(), object_pairs_hook=list, parse_constant=_no_constant)
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError as error:
+        return f"\\u{ord(error.object[error.start]):04x}"
+    except ValueError:
+        pass  # no JSON at all
+    return None
+
+
+def _no_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
 def string(text: str) -> bytes:
     """The text as a JSON string with its quotes, for encoders that fill it into a template.
 
