@@ -28,7 +28,7 @@ from headrace.events import (
     ToolCallDelta,
     UsageKnown,
 )
-from headrace.protocols.folding import fold
+from headrace.folding import fold
 from headrace.protocols.openai_chat import OpenAIChat
 from headrace.providers.openai_hearing import Hearing
 from headrace.requests import ReaderOptions

@@ -11,7 +11,7 @@ import msgspec
 
 from headrace.errors import HeadraceError
 from headrace.events import Ending, Event, Failure, Source
-from headrace.protocols.folding import fold
+from headrace.folding import fold
 from headrace.timing import Timing
 from headrace.usage import Usage
 

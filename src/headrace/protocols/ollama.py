@@ -29,7 +29,7 @@ from headrace.events import (
     ToolCallDelta,
     UsageKnown,
 )
-from headrace.protocols.folding import Answer, ToolCall, fold
+from headrace.folding import Answer, ToolCall, fold
 from headrace.protocols.framing import JSON_LINES, joined
 from headrace.protocols.objects import extras_object
 from headrace.protocols.ollama_requests import FAMILY, read_chat, read_generate

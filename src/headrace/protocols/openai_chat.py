@@ -27,7 +27,7 @@ from headrace.events import (
     ToolCallDelta,
     UsageKnown,
 )
-from headrace.protocols.folding import Choice, fold
+from headrace.folding import Choice, fold
 from headrace.protocols.framing import OPENAI_EVENT_STREAM, joined
 from headrace.protocols.objects import DONE, error_body, error_object, extras_field, extras_object
 from headrace.protocols.reading import (

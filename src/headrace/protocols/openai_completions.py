@@ -26,7 +26,7 @@ from headrace.events import (
     ToolCallDelta,
     UsageKnown,
 )
-from headrace.protocols.folding import fold
+from headrace.folding import fold
 from headrace.protocols.framing import OPENAI_EVENT_STREAM, joined
 from headrace.protocols.objects import DONE, error_body, error_object, extras_field, extras_object
 from headrace.protocols.openai_chat import usage_object

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 
 from headrace.errors import HeadraceError
 from headrace.events import Ended, Event, TextDelta
-from headrace.protocols.folding import fold
+from headrace.folding import fold
 from headrace.protocols.framing import BARE_TEXT
 from headrace.protocols.objects import error_body, source_objects, timing_object, usage_object
 from headrace.protocols.questions import read_question

@@ -24,7 +24,7 @@ from headrace.events import (
     ToolCallDelta,
     UsageKnown,
 )
-from headrace.protocols.folding import fold
+from headrace.folding import fold
 from headrace.protocols.framing import EVENT_LINES_STREAM
 from headrace.protocols.objects import error_body, source_objects, usage_object
 from headrace.protocols.questions import read_question

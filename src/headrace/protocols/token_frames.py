@@ -13,7 +13,7 @@ import msgspec
 
 from headrace.errors import HeadraceError, InvalidRequest
 from headrace.events import FINISHED, Ended, Event, Failure, TextDelta
-from headrace.protocols.folding import fold
+from headrace.folding import fold
 from headrace.protocols.framing import EVENT_STREAM, joined
 from headrace.protocols.objects import error_body
 from headrace.protocols.ollama_requests import read_generate

@@ -26,7 +26,7 @@ from headrace.events import (
     ToolCallDelta,
     UsageKnown,
 )
-from headrace.protocols.folding import Answer, fold
+from headrace.folding import Answer, fold
 from headrace.protocols.framing import EVENT_STREAM, joined
 from headrace.protocols.objects import (
     DONE,

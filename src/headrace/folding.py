@@ -1,6 +1,7 @@
-"""The whole answer as a fold over the events: what every protocol's unstreamed form is made of.
+"""The whole answer as a fold over the events: what every protocol's unstreamed form, and a client's, is made of.
 
-Pure. The same events give the same answer whether they came live or were read back years later.
+Vocabulary: imports only its neighbours on this floor. The same events give the same answer whether they came live or
+were read back years later.
 """
 
 from __future__ import annotations
