@@ -195,7 +195,12 @@ _TIMING = Timing(1_405_000_000, 2_100_000, 31_000_000, 180_000_000, 190_000_000,
 _FAILURE = errors.UpstreamTruncated("groq stopped without a finish reason", upstream="groq").failure()
 EXAMPLES: tuple[events.Event, ...] = (
     events.Started("5f0c…", "groq/llama-3.1-8b-instant", 1_767_225_600_000_000_000, "en", "a1b2…"),
-    events.Status("failed_over", "groq did not answer; asking ollama", "groq", "ollama"),
+    events.Status(
+        "failed_over",
+        "groq/llama-3.1-8b-instant answered 503: over capacity; asking ollama/gemma3:12b",
+        "groq/llama-3.1-8b-instant",
+        "ollama/gemma3:12b",
+    ),
     events.Sources((events.Source(1, "guide.md#3", "guide.md › Install", "Type make run.", 0.8),)),
     events.ReasoningDelta("The reader wants a greeting."),
     events.TextDelta("Hello"),

@@ -93,8 +93,39 @@ async def test_what_was_asked_and_answered_is_not_in_the_log(caplog: pytest.LogC
         log.ended(ended_stream(USAGE, Ended("error", FAILURE, TIMING)))
         log.flush()
     [record] = caplog.records
-    assert (record.name, record.levelno, record.getMessage()) == ("headrace.requests", logging.INFO, "answered")
+    assert record.name == "headrace.requests"
     assert "secret" not in repr(vars(record))
+
+
+@pytest.mark.parametrize(
+    ("ended", "level", "message"),
+    [
+        (Ended("stop"), logging.INFO, "answered"),
+        (Ended("length"), logging.INFO, "answered"),
+        (Ended("cancelled", FAILURE), logging.INFO, "cancelled"),
+        (Ended("incomplete", FAILURE), logging.WARNING, "failed"),
+        (Ended("error", FAILURE), logging.WARNING, "failed"),
+    ],
+)
+async def test_a_line_says_first_how_it_ended_and_what_failed_is_a_warning(
+    caplog: pytest.LogCaptureFixture, ended: Ended, level: int, message: str
+) -> None:
+    log = RequestLog(asyncio.get_running_loop())
+    with caplog.at_level(logging.INFO, "headrace.requests"):
+        log.ended(ended_stream(ended))
+        log.flush()
+    [record] = caplog.records
+    assert (record.levelno, record.getMessage()) == (level, message)
+
+
+async def test_where_only_warnings_are_written_what_failed_is_written(caplog: pytest.LogCaptureFixture) -> None:
+    log = RequestLog(asyncio.get_running_loop())
+    with caplog.at_level(logging.WARNING, "headrace.requests"):
+        for ended in (Ended("error", FAILURE), Ended("stop")):
+            log.ended(ended_stream(ended))
+        log.flush()
+    assert [(line["ending"], line["code"]) for line in lines(caplog)] == [("error", "upstream_reset")]
+    assert [vars(record)["more_follow"] for record in caplog.records] == [False]
 
 
 async def test_the_lines_of_many_generations_are_written_together_and_the_last_says_so(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -67,10 +68,35 @@ async def test_failing_over_is_told_once_and_the_reader_sees_one_start(stage: St
     assert [type(event) for event in events] == [Started, Status, TextDelta, TextDelta, UsageKnown, Ended]
     status = events[1]
     assert isinstance(status, Status)
-    assert (status.phase, status.origin, status.destination) == ("failed_over", "groq", "local")
-    assert "groq" in status.message
-    assert "local" in status.message
+    assert status == Status(
+        "failed_over",
+        "groq/groq-model sent what is not a chunk; asking local/local-model",
+        origin="groq/groq-model",
+        destination="local/local-model",
+    )
     assert [request.model for request in second.asked] == ["local-model"]
+
+
+async def test_the_reason_of_a_failover_is_whole_where_it_does_not_begin_with_the_upstreams_name(stage: Stage) -> None:
+    stage.provide([UpstreamMalformed("groqs answer is no chunk", upstream="groq")])
+    stage.provide(GOOD, name="local")
+    status = (await stage.perform())[1]
+    assert isinstance(status, Status)
+    assert status.message == "groq/groq-model: groqs answer is no chunk; asking local/local-model"
+
+
+async def test_the_log_says_in_words_what_is_done_after_a_failure(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.provide([BUSY], [NONSENSE])
+    stage.provide([NONSENSE], name="local")
+    with caplog.at_level(logging.INFO, "headrace.runs"):
+        await stage.perform()
+    assert [record.getMessage() for record in caplog.records] == [
+        "stream s0: groq answered 503; asking again in 0.00 s",
+        "stream s0: groq sent what is not a chunk; asking local/local-model",
+        "stream s0: groq sent what is not a chunk; no further attempt",
+    ]
 
 
 async def test_l24_when_all_attempts_failed_the_stream_ends_with_the_last_failure(stage: Stage) -> None:

@@ -306,6 +306,24 @@ async def test_l20_where_nothing_was_sent_nothing_was_spent(stage: Stage) -> Non
     assert usage(await stage.perform()) == Usage(0, 0, "counted", "counted", "headrace")
 
 
+@pytest.mark.parametrize(
+    ("status", "spent"),
+    [(400, False), (401, False), (429, False), (408, True), (500, True), (None, True)],
+)
+async def test_l20_a_request_that_was_refused_at_once_has_spent_nothing(
+    stage: Stage, status: int | None, spent: bool
+) -> None:
+    stage.provide(*[[UpstreamRefused("groq refused", upstream="groq", status=status, retry_after_seconds=0)]] * 3)
+    nothing = Usage(0, 0, "counted", "counted", "headrace")
+    assert usage(await stage.perform()) == (estimated(["Bread?"], []) if spent else nothing)
+
+
+async def test_l20_what_an_earlier_attempt_may_have_spent_is_not_forgotten(stage: Stage) -> None:
+    broke = UpstreamReset("groq broke off", upstream="groq", retry_after_seconds=0)
+    stage.provide([broke], [UpstreamRefused("groq answered 401", upstream="groq", status=401)])
+    assert usage(await stage.perform()) == estimated(["Bread?"], [])
+
+
 async def test_l21_a_provider_that_forgets_to_say_when_it_sent_has_spent_tokens_all_the_same(stage: Stage) -> None:
     stage.provide(["connected", [TextDelta("Yes")], Ended("stop")])
     assert usage(await stage.perform()) == estimated(["Bread?"], ["Yes"])

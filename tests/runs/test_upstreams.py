@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from headrace.errors import UnknownModel
+from headrace.errors import UnknownModel, UpstreamKeyMissing
 from headrace.events import Ended
 from headrace.interfaces import Write
 from headrace.requests import GenerationRequest, Timeouts
@@ -68,6 +68,23 @@ def test_a_name_that_leads_nowhere_is_refused(name: str) -> None:
         MODELS.candidates(name)
     assert error.value.parameter == "model"
     assert "Known: fast, offline; any model of groq/…, local/…" in error.value.message
+
+
+def test_a_service_whose_key_is_not_set_is_not_unknown_but_lacks_its_key() -> None:
+    models = Models(UPSTREAMS, {"fast": FAST}, {"openai": "OPENAI_API_KEY"})
+    with pytest.raises(UpstreamKeyMissing) as error:
+        models.candidates("openai/gpt-5")
+    assert error.value.message == "openai needs OPENAI_API_KEY, which is not set. Set it and start headrace again"
+    failure = error.value.failure()
+    assert (failure.code, failure.http_status, failure.upstream) == ("upstream_key_missing", 503, "openai")
+    for name in ("openai", "openai/", "azure/gpt-5"):
+        with pytest.raises(UnknownModel):
+            models.candidates(name)
+
+
+def test_what_catches_all_names_catches_those_of_services_without_a_key_too() -> None:
+    models = Models(UPSTREAMS, {"*": [Candidate(GROQ, "*")]}, {"openai": "OPENAI_API_KEY"})
+    assert models.candidates("openai/gpt-5") == [Candidate(GROQ, "openai/gpt-5")]
 
 
 @pytest.mark.parametrize(("name", "meant"), [("fsat", "fast"), ("off-line", "offline"), ("Fast", "fast")])

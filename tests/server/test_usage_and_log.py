@@ -179,6 +179,8 @@ async def test_t4_what_failed_is_a_line_with_its_code_and_holds_no_secret(tmp_pa
         ("incomplete", "upstream_reset"),
         ("error", "upstream_authentication"),
     ]
+    assert [(line["message"], line["level"]) for line in lines] == [("failed", "warning")] * 2
+    assert (lines[1]["prompt_tokens"], lines[1]["completion_tokens"], lines[1]["usage"]) == (0, 0, "counted")
     assert "ttft_ms" in lines[0]
     assert "ttft_ms" not in lines[1]
     assert all(line["upstream"] == "lab" for line in lines)

@@ -7,7 +7,7 @@ import os
 import httpx2
 import msgspec
 
-from headrace.errors import HeadraceError, InvalidRequest, Unauthorized, UpstreamRefused
+from headrace.errors import HeadraceError, InvalidRequest, Unauthorized, UpstreamKeyMissing, UpstreamRefused
 
 MOST_ERROR_BYTES = 64 * 1024
 
@@ -37,6 +37,8 @@ async def refusal_of(response: httpx2.Response, url: str) -> HeadraceError:
             f"{url} answered {status}, and is perhaps no headrace server", upstream=url, status=status
         )
     message = said.message or f"{url} answered {status}"
+    if said.code == UpstreamKeyMissing.code:
+        return UpstreamKeyMissing(message, upstream=url)
     match status:
         case 401:
             return Unauthorized(message)

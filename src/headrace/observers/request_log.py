@@ -10,12 +10,20 @@ import asyncio
 import logging
 from typing import Any
 
-from headrace.events import UsageKnown
+from headrace.events import Ending, UsageKnown
 from headrace.interfaces import Stream
 
 logger = logging.getLogger("headrace.requests")
 
 GATHERED_SECONDS = 0.1
+
+# What a line says first; of all other endings, "answered".
+_MESSAGES: dict[Ending, str] = {
+    "cancelled": "cancelled",
+    "interrupted": "interrupted",
+    "incomplete": "failed",
+    "error": "failed",
+}
 
 
 class RequestLog:
@@ -31,7 +39,7 @@ class RequestLog:
 
     def ended(self, stream: Stream) -> None:
         """Takes one stream in."""
-        if not logger.isEnabledFor(logging.INFO):
+        if not logger.isEnabledFor(_level(stream)):
             return
         if not self._gathered:
             self._loop.call_later(GATHERED_SECONDS, self.flush)
@@ -44,15 +52,24 @@ class RequestLog:
             # Made by hand: finding out which line of code logs is half the cost of logging, and here it is always this.
             record = logger.makeRecord(
                 logger.name,
-                logging.INFO,
+                _level(stream),
                 __file__,
                 0,
-                "answered",
+                _message(stream),
                 (),
                 None,
                 extra={"facts": facts(stream), "more_follow": place < len(streams)},
             )
             logger.handle(record)
+
+
+def _level(stream: Stream) -> int:
+    return logging.WARNING if _message(stream) == "failed" else logging.INFO
+
+
+def _message(stream: Stream) -> str:
+    assert stream.ended is not None
+    return _MESSAGES.get(stream.ended.ending, "answered")
 
 
 def facts(stream: Stream) -> dict[str, Any]:

@@ -7,12 +7,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from headrace.errors import UpstreamRefused
 from headrace.events import CONTENT, FINISHED, Ended, Event, ReasoningDelta, TextDelta, ToolCallDelta, UsageKnown
 from headrace.requests import GenerationRequest
 from headrace.usage import Usage, estimated
 
 NOTHING_SPENT = Usage(0, 0, "counted", "counted", "headrace")
-"""The usage of a generation whose request was never sent."""
+"""The usage of a generation whose request was never sent, or refused wherever it was."""
+
+
+def spends_nothing(error: BaseException) -> bool:
+    """Whether an attempt that failed with `error` cost nothing, though its request was sent.
+
+    So it is where the fault was said to be ours, as with 400, 401 and 429, but for 408, which may come in the middle of
+    the work. Of its own faults, 500 and above, an upstream does not say how far it came.
+    """
+    return isinstance(error, UpstreamRefused) and error.status in range(400, 500) and error.status != 408
 
 
 def usage_is_known(events: Sequence[Event], ended: Ended) -> bool:

@@ -33,7 +33,7 @@ from headrace.events import (
 from headrace.identifiers import chance
 from headrace.interfaces import Batch, Middleware, Stream
 from headrace.requests import Timeouts
-from headrace.runs.accounting import NOTHING_SPENT, estimated_usage, usage_is_known
+from headrace.runs.accounting import NOTHING_SPENT, estimated_usage, spends_nothing, usage_is_known
 from headrace.runs.recovery import Again, End, NextUpstream, decide, kind_of
 from headrace.runs.upstreams import Candidate
 from headrace.timing import Marks, TokenKind, measured
@@ -67,6 +67,7 @@ class Run:
         "_quiet_since_ns",
         "_seen_length",
         "_speaking",
+        "_spent",
         "_stopped",
         "stream",
         "task",
@@ -93,6 +94,8 @@ class Run:
         self._held: list[Event] = []
         # Whether content was shown: the commit boundary lies behind.
         self._speaking = False
+        # Whether an upstream may have worked for this, with whatever success.
+        self._spent = False
         self._seen_length = 0
         self._quiet_since_ns = 0
         # Why the task was told to stop: an ending to write, or a timer that ran out.
@@ -198,22 +201,31 @@ class Run:
                     upstreams_left=len(self._candidates) - position - 1,
                     chance=chance(),
                 )
-                logger.info("stream %s: %s; %s", self.stream.id, error.message, decision)
                 match decision:
                     case Again():
+                        self._log(error, f"asking again in {decision.delay_seconds:.2f} s")
                         await asyncio.sleep(decision.delay_seconds)
                     case NextUpstream():
                         position += 1
                         attempts_here = 0
-                        self._tell_failover(candidate.upstream.name, self._candidates[position].upstream.name)
+                        self._tell_failover(error, candidate, self._candidates[position])
                     case End():
+                        self._log(error, "no further attempt")
                         raise
             else:
                 candidate.upstream.was_well()
                 return ended
 
-    def _tell_failover(self, origin: str, destination: str) -> None:
-        words = f"{origin} did not answer; asking {destination}"
+    def _log(self, error: UpstreamError, step: str) -> None:
+        logger.info("stream %s: %s; %s", self.stream.id, error.message, step)
+
+    def _tell_failover(self, error: UpstreamError, left: Candidate, gone_to: Candidate) -> None:
+        origin, destination, name = left.full_name, gone_to.full_name, left.upstream.name
+        # Most messages begin with the upstream's name; it is not enough where two models of one upstream follow.
+        rest = error.message.removeprefix(name) if error.message.startswith((f"{name} ", f"{name}:")) else None
+        reason = f"{origin}: {error.message}" if rest is None else f"{origin}{rest}"
+        self._log(error, f"asking {destination}")
+        words = f"{reason}; asking {destination}"
         self.stream.append((Status("failed_over", words, origin=origin, destination=destination),))
 
     async def _attempt(self, candidate: Candidate) -> Ended:
@@ -231,10 +243,12 @@ class Run:
         request = msgspec.structs.replace(self._prepared, model=candidate.model)
         self._held = []
         self._asking = True
+        cost_nothing = False
         try:
             ended = await upstream.provider.generate(request, marks, self._write)
         except (asyncio.CancelledError, UpstreamError) as error:
             # Told to stop, it is the reason for it that counts, and not what closing the connection brought up.
+            cost_nothing = spends_nothing(error)
             stopped = self._stopped
             if stopped is None:
                 raise
@@ -246,6 +260,8 @@ class Run:
             raise stopped from None
         finally:
             self._asking = False
+            if marks.sent_ns is not None and not cost_nothing:
+                self._spent = True
         if ended.ending not in FINISHED:
             raise ValueError(f"the provider of {upstream.name} made up an ending: {ended!r}")
         if self._held:
@@ -296,7 +312,7 @@ class Run:
         events = self.stream.read(0, self.stream.length)
         if usage_is_known(events, ended):
             return None
-        if not self._speaking and (self._marks is None or self._marks.sent_ns is None):
+        if not self._spent and not self._speaking:
             return NOTHING_SPENT
         return estimated_usage(self._prepared, events)
 

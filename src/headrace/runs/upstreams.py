@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-from headrace.errors import UnknownModel
+from headrace.errors import UnknownModel, UpstreamKeyMissing
 from headrace.interfaces import Provider
 from headrace.requests import Timeouts
 
@@ -48,6 +48,11 @@ class Candidate:
     upstream: Upstream
     model: str
 
+    @property
+    def full_name(self) -> str:
+        """How a reader would ask for it: `upstream/model`."""
+        return f"{self.upstream.name}/{self.model}"
+
 
 @dataclass(frozen=True, slots=True)
 class Models:
@@ -59,6 +64,8 @@ class Models:
 
     upstreams: Mapping[str, Upstream]
     named: Mapping[str, Sequence[Candidate]] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+    """Names of upstreams that there would be, were a key set → the variable that lacks it."""
 
     def names(self) -> list[str]:
         """The names that are configured, in their order."""
@@ -74,6 +81,7 @@ class Models:
 
         Raises:
             UnknownModel: nowhere; the message suggests what may have been meant.
+            UpstreamKeyMissing: to an upstream that there would be, were its key set.
         """
         if (found := self.named.get(name)) is not None:
             return found
@@ -82,6 +90,9 @@ class Models:
             return [Candidate(self.upstreams[upstream], model)]
         if (anything := self.named.get("*")) is not None:
             return [Candidate(each.upstream, name if each.model == "*" else each.model) for each in anything]
+        if slash and model and (variable := self.missing.get(upstream)) is not None:
+            words = f"{upstream} needs {variable}, which is not set. Set it and start headrace again"
+            raise UpstreamKeyMissing(words, upstream=upstream)
         raise UnknownModel(self._unknown(name), parameter="model")
 
     def _unknown(self, name: str) -> str:

@@ -17,7 +17,7 @@ from headrace.knowledge.index import KnowledgeIndex
 from headrace.knowledge.manual import index_manual
 from headrace.observers.request_log import RequestLog
 from headrace.providers import PROVIDERS
-from headrace.providers.catalogue import completed
+from headrace.providers.catalogue import SERVICES, completed
 from headrace.providers.offline import OfflineProvider
 from headrace.runs import Candidate, Models, Runs, Upstream
 from headrace.server.house import House
@@ -55,7 +55,7 @@ async def open_house(settings: Settings, environment: Mapping[str, str]) -> Asyn
         store = MemoryStore(clock, settings.store.retention_hours * 3600)
         runs = Runs(
             store,
-            _models(settings, upstreams),
+            Models(upstreams, _named(settings, upstreams), _missing_keys(upstreams, environment)),
             clock,
             observers=(log,),
             most=settings.server.max_streams,
@@ -81,7 +81,17 @@ def _provider(settings: UpstreamSettings, environment: Mapping[str, str], clock:
     return opener(settings, key or None, clock)
 
 
-def _models(settings: Settings, upstreams: Mapping[str, Upstream]) -> Models:
+def _missing_keys(upstreams: Mapping[str, Upstream], environment: Mapping[str, str]) -> dict[str, str]:
+    """The services that are no upstreams since their key is not set, each with the variable of the key."""
+    return {
+        service.name: service.api_key_env
+        for service in SERVICES
+        if service.key_required and service.api_key_env is not None and service.name not in upstreams
+        if not environment.get(service.api_key_env, "").strip()
+    }
+
+
+def _named(settings: Settings, upstreams: Mapping[str, Upstream]) -> dict[str, list[Candidate]]:
     """The models of the settings in their order, then `offline`, which is the default where there are none."""
     named: dict[str, list[Candidate]] = {}
     for model in settings.models:
@@ -98,4 +108,4 @@ def _models(settings: Settings, upstreams: Mapping[str, Upstream]) -> Models:
             )
         named[model.name] = candidates
     named.setdefault(OFFLINE, [Candidate(upstreams[OFFLINE], OFFLINE)])
-    return Models(upstreams, named)
+    return named
