@@ -35,8 +35,6 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """What it calls the most tokens to generate (row T3)."""
     asks_usage: bool = True
     """Whether it is asked for usage with `stream_options.include_usage`."""
-    sends_done: bool = True
-    """Whether its streams end with `[DONE]`."""
     on_close: OnClose = "unknown"
     """Whether it goes on generating, and billing, when its connection is closed in the middle (L5)."""
     notes: str = ""
@@ -129,7 +127,6 @@ SERVICES: tuple[Service, ...] = (
         name="transformers",
         key_required=False,
         asks_usage=False,
-        sends_done=False,
         on_close="stops",
         notes="`transformers serve`. Listens on port 8000 as headrace does: start it with another --port.",
     ),
@@ -146,7 +143,6 @@ SERVICES: tuple[Service, ...] = (
         base_url="http://127.0.0.1:11434",
         key_required=False,
         asks_usage=False,
-        sends_done=False,
         on_close="stops",
         notes="Through its own API. At an address that ends in /v1 it is asked through OpenAI's.",
     ),
