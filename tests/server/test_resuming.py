@@ -125,6 +125,7 @@ async def test_an_eventsource_that_has_read_it_all_is_told_to_stop(place: Place,
     async with asking(place.port, "GET", path, headers={"Last-Event-ID": str(after)}) as reader:
         assert reader.status == 204
         assert "content-length" not in reader.headers
+        assert (reader.headers["headrace-stream"], bool(reader.headers["x-request-id"])) == (stream_id, True)
     async with asking(place.port, "GET", f"{path}?after={after}") as reader:
         assert (reader.status, await reader.body()) == (200, b"")
 

@@ -132,7 +132,10 @@ async def stream_events(house: House, scope: Scope, receive: Receive) -> None:
     after = _offset(headers.get("last-event-id") or query.get("after"))
     if stream.ended is not None and after >= stream.length - 1 and "last-event-id" in headers:
         # An EventSource that has read it to the end comes back until it is told not to.
-        outlet_of(scope).respond(204, [], b"")
+        outlet = outlet_of(scope)
+        outlet.respond(
+            204, [(b"headrace-stream", stream.id.encode("ascii")), (b"x-request-id", outlet.request_id)], b""
+        )
         return
     asked = read_options(None, headers)
     if "last-event-id" in headers and "headrace-event-ids" not in headers:
