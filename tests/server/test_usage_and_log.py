@@ -187,16 +187,31 @@ async def test_t4_what_failed_is_a_line_with_its_code_and_holds_no_secret(tmp_pa
     assert not [secret for secret in SECRETS if secret in whole]
 
 
-async def test_a_bad_request_leaves_no_word_of_it_in_the_log(tmp_path: Path) -> None:
+async def test_t4_a_refused_request_is_a_line_with_no_word_of_what_was_sent(tmp_path: Path) -> None:
     settings = '[logging]\nlevel = "debug"\n'
     with process(tmp_path, settings) as server:
-        for body in (
-            b'{"query":"' + QUESTION.encode(),
-            json.dumps({"query": QUESTION, "model": ANSWER}).encode(),
-            json.dumps({"query": QUESTION, "temperature": ANSWER}).encode(),
+        for number, body in enumerate(
+            (
+                b'{"query":"' + QUESTION.encode(),
+                json.dumps({"query": QUESTION, "model": ANSWER}).encode(),
+                json.dumps({"query": QUESTION, "temperature": ANSWER}).encode(),
+                json.dumps({"query": QUESTION, "model": "groq/m"}).encode(),
+            )
         ):
-            headers = {"Authorization": f"Bearer {READER_KEY}"}
+            headers = {"Authorization": f"Bearer {READER_KEY}", "X-Request-Id": f"r{number}"}
             async with asking(server.port, "POST", f"/chat/basic?key={READER_KEY}", body, headers) as reader:
-                assert reader.status in (400, 404)
+                assert reader.status in (400, 404, 503)
+        async with asking(server.port, "GET", f"/no%0Asuch/{'x' * 500}", headers={"X-Request-Id": "r4"}) as reader:
+            assert reader.status == 404
+        lines = await lines_of(server, 5)
         assert await anyio.to_thread.run_sync(server.stop) == 0
+        assert {line["message"] for line in lines} == {"refused"}
+        assert [(line["request"], line["method"], line["path"], line["status"], line["code"]) for line in lines] == [
+            ("r0", "POST", "/chat/basic", 400, "invalid_json"),
+            ("r1", "POST", "/chat/basic", 404, "model_not_found"),
+            ("r2", "POST", "/chat/basic", 400, "invalid_request"),
+            ("r3", "POST", "/chat/basic", 503, "upstream_key_missing"),
+            ("r4", "GET", f"/no%0Asuch/{'x' * 189}", 404, "route_not_found"),
+        ]
+        assert [line["level"] for line in lines] == ["info", "info", "info", "warning", "info"]
         assert not [secret for secret in SECRETS if secret in server.log_path.read_text()]

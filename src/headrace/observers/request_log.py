@@ -1,19 +1,24 @@
-"""One log line for every generation: model, mode, tokens, duration, TTFT, ending (row T4).
+"""One log line for every request: its model, mode, tokens, duration, TTFT and ending, or its refusal (row T4).
 
 Lines are written a tenth of a second later, those of many generations together: a line by itself costs as much as a
-third of a short answer.
+third of a short answer. What waits is what will be written, never the stream. Where nobody has set logging up, as in
+`headrace ask` or a program that calls `headrace.generate`, nothing is written: these tell of a failure themselves.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
+from headrace.errors import HeadraceError
 from headrace.events import Ending, UsageKnown
 from headrace.interfaces import Stream
 
 logger = logging.getLogger("headrace.requests")
+# Else warnings go to stderr where no handler is set up. Handlers of the root are reached as before.
+logger.addHandler(logging.NullHandler())
 
 GATHERED_SECONDS = 0.1
 
@@ -26,6 +31,12 @@ _MESSAGES: dict[Ending, str] = {
 }
 
 
+class _Line(NamedTuple):
+    level: int
+    message: str
+    facts: dict[str, Any]
+
+
 class RequestLog:
     """Writes the lines. What was asked and answered is not in them, nor any key.
 
@@ -35,41 +46,37 @@ class RequestLog:
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
-        self._gathered: list[Stream] = []
+        self._gathered: list[_Line] = []
 
     def ended(self, stream: Stream) -> None:
         """Takes one stream in."""
-        if not logger.isEnabledFor(_level(stream)):
-            return
+        assert stream.ended is not None
+        message = _MESSAGES.get(stream.ended.ending, "answered")
+        level = logging.WARNING if message == "failed" else logging.INFO
+        if logger.isEnabledFor(level):
+            self._gather(_Line(level, message, facts(stream)))
+
+    def refused(self, error: HeadraceError, request: Mapping[str, Any]) -> None:
+        """Takes in a request that became no stream; `request` is what may be known of it."""
+        failure = error.failure()
+        level = logging.WARNING if failure.http_status >= 500 else logging.INFO
+        if logger.isEnabledFor(level):
+            # Not the message: it may repeat what was sent.
+            self._gather(_Line(level, "refused", {**request, "status": failure.http_status, "code": failure.code}))
+
+    def _gather(self, line: _Line) -> None:
         if not self._gathered:
             self._loop.call_later(GATHERED_SECONDS, self.flush)
-        self._gathered.append(stream)
+        self._gathered.append(line)
 
     def flush(self) -> None:
         """Writes what was gathered. Call it before the end."""
-        streams, self._gathered = self._gathered, []
-        for place, stream in enumerate(streams, 1):
+        lines, self._gathered = self._gathered, []
+        for place, line in enumerate(lines, 1):
             # Made by hand: finding out which line of code logs is half the cost of logging, and here it is always this.
-            record = logger.makeRecord(
-                logger.name,
-                _level(stream),
-                __file__,
-                0,
-                _message(stream),
-                (),
-                None,
-                extra={"facts": facts(stream), "more_follow": place < len(streams)},
-            )
+            extra = {"facts": line.facts, "more_follow": place < len(lines)}
+            record = logger.makeRecord(logger.name, line.level, __file__, 0, line.message, (), None, extra=extra)
             logger.handle(record)
-
-
-def _level(stream: Stream) -> int:
-    return logging.WARNING if _message(stream) == "failed" else logging.INFO
-
-
-def _message(stream: Stream) -> str:
-    assert stream.ended is not None
-    return _MESSAGES.get(stream.ended.ending, "answered")
 
 
 def facts(stream: Stream) -> dict[str, Any]:

@@ -22,12 +22,22 @@ from headrace.server.responses import error_headers, send_json
 NO_CACHE = (b"cache-control", b"no-cache, no-transform")
 NO_BUFFER = (b"x-accel-buffering", b"no")
 
+LOGGED_PATH_BYTES = 200
+"""How much of a path is logged: whatever a stranger asks for."""
+
 
 def send_error(scope: Scope, protocol: ReaderProtocol, error: HeadraceError | Ended, headers: Headers = ()) -> None:
     """Answers with an error in the protocol's own shape."""
     failure = error.failure if isinstance(error, Ended) else error.failure()
     assert failure is not None
     send_json(scope, protocol.error(error), status=failure.http_status, headers=[*error_headers(failure), *headers])
+
+
+def note_refusal(house: House, scope: Scope, error: HeadraceError) -> None:
+    """Has a request that became no stream logged: where it went, never what it said. A query may hold a key."""
+    path = scope["raw_path"][:LOGGED_PATH_BYTES].decode("latin-1")
+    request_id = outlet_of(scope).request_id.decode("ascii")
+    house.log.refused(error, {"request": request_id, "method": scope["method"], "path": path})
 
 
 async def answer_live(

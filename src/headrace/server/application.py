@@ -13,6 +13,7 @@ from starlette.types import Receive, Scope, Send
 
 from headrace.errors import HeadraceError, InternalError, InvalidRequest, MethodNotAllowed, UnknownRoute
 from headrace.protocols.objects import error_body
+from headrace.server.answering import note_refusal
 from headrace.server.connection import outlet_of
 from headrace.server.guard import Guard
 from headrace.server.house import House
@@ -26,6 +27,7 @@ class Application:
     """Serves one house."""
 
     def __init__(self, house: House) -> None:
+        self._house = house
         self._guard = Guard(house.settings.server, house.settings.keys)
         served = routes(house)
         self._router = Router(served, redirect_slashes=False)
@@ -62,6 +64,7 @@ class Application:
         if outlet.started:
             outlet.abort()
         else:
+            note_refusal(self._house, scope, error)
             body = door.protocol.error(error) if isinstance(door, Door) else error_body(error)
             send_json(scope, body, status=error.http_status, headers=[*error_headers(error), *allowed])
 

@@ -11,6 +11,7 @@ from headrace.clock import Clock
 from headrace.interfaces import Middleware, Stream, StreamStore
 from headrace.middleware.conversation import Conversation
 from headrace.middleware.persona import Persona
+from headrace.observers.request_log import RequestLog
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.runs import Runs
 from headrace.server.delivery import Delivery
@@ -28,6 +29,7 @@ class House:
     clock: Clock
     store: StreamStore
     runs: Runs
+    log: RequestLog
     deliveries: set[Delivery] = field(default_factory=set)
 
     async def start(

@@ -19,7 +19,7 @@ from headrace.interfaces import ReaderProtocol, Stream
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.objects import error_object, timing_object, usage_object
 from headrace.protocols.reading import read_options, reader_options
-from headrace.server.answering import answer_live, send_error
+from headrace.server.answering import answer_live, note_refusal, send_error
 from headrace.server.connection import outlet_of
 from headrace.server.generating import Handler, chat_assistant, generates, headers_of, owner_of
 from headrace.server.house import House
@@ -41,6 +41,7 @@ class Door:
         try:
             await self._handler(self._house, scope, receive)
         except HeadraceError as error:
+            note_refusal(self._house, scope, error)
             send_error(scope, self.protocol, error)
 
 

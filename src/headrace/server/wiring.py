@@ -62,7 +62,7 @@ async def open_house(settings: Settings, environment: Mapping[str, str]) -> Asyn
         )
         runs.open()
         stack.push_async_callback(runs.close)
-        yield House(settings, clock, store, runs)
+        yield House(settings, clock, store, runs, log)
 
 
 def _offline(stack: AsyncExitStack) -> OfflineProvider:
