@@ -1,7 +1,7 @@
 # Every target sets up what it needs by itself: with uv where it is installed, with venv and pip where not.
 # ARGS goes to the command behind it: make run ARGS="--port 0", make test ARGS="-k resume".
 
-.PHONY: run test test-all check bench clean
+.PHONY: run test test-all test-real check bench clean
 
 run:
 	@scripts/install
@@ -12,6 +12,9 @@ test:
 
 test-all:
 	@scripts/test -m "slow or not slow" $(ARGS)
+
+test-real:
+	@scripts/test-real $(ARGS)
 
 check:
 	@scripts/check

@@ -121,14 +121,24 @@ SERVICES: tuple[Service, ...] = (
         key_required=False,
         on_close="stops",
     ),
-    # huggingface/transformers, src/transformers/cli/serving/chat_completion.py of 2026: an error for stream_options and
-    # for max_completion_tokens, usage with the finish reason, no [DONE]; a disconnect stops generating. Port 8000.
+    # transformers 5.23 (2026-11), run by tests/real: of stream_options it only says that it ignores them; usage comes
+    # with the finish reason, and no [DONE]. A disconnect stops a stream. Port 8000.
     Service(
         name="transformers",
         key_required=False,
         asks_usage=False,
         on_close="stops",
         notes="`transformers serve`. Listens on port 8000 as headrace does: start it with another --port.",
+    ),
+    # llama-cpp-python 0.3.36 (2026-11), run by tests/real: a stream reports no usage; when another request comes it
+    # breaks a running one off with a bare [DONE], which we call incomplete. A disconnect stops a stream. Port 8000.
+    Service(
+        name="llama-cpp-python",
+        key_required=False,
+        asks_usage=False,
+        on_close="stops",
+        notes="`llama_cpp.server`. Breaks a stream off when another request comes: set `max_concurrent = 1` here, or "
+        "start it with `--interrupt_requests false`. Listens on port 8000 as headrace does.",
     ),
     # https://lmstudio.ai/docs/developer/openai-compat
     Service(
