@@ -28,7 +28,7 @@ from headrace.errors import (
     UpstreamUnreachable,
 )
 from headrace.providers.inflated import Inflated
-from headrace.providers.transport import Hear, Response
+from headrace.providers.transport import Hear, Response, what_to_check
 from headrace.timing import Marks
 
 # Servers close idle connections after 60 s or more (nginx 75, uvicorn 5 but tells us by closing); we let go sooner.
@@ -182,7 +182,8 @@ class HTTPTransport:
         except (OSError, UnicodeError) as error:  # UnicodeError: a name that cannot be one
             reason = error.strerror if isinstance(error, OSError) else None
             raise UpstreamUnreachable(
-                f"no connection to {where} ({reason or str(error) or type(error).__name__}). Is it running?",
+                f"no connection to {where} ({reason or str(error) or type(error).__name__})."
+                f" {what_to_check(self._host)}",
                 upstream=self._upstream,
             ) from error
         self._open.add(connection)

@@ -16,7 +16,7 @@ import httpx2
 from headrace.clock import Clock
 from headrace.errors import UpstreamError, UpstreamMalformed, UpstreamReset, UpstreamTruncated, UpstreamUnreachable
 from headrace.providers.http import IDLE_SECONDS, MOST_IDLE
-from headrace.providers.transport import Hear, Response
+from headrace.providers.transport import Hear, Response, what_to_check
 from headrace.timing import Marks
 
 
@@ -104,7 +104,8 @@ class _Httpx2Response:
 def _translated(error: httpx2.HTTPError, upstream: str) -> UpstreamError:
     match error:
         case httpx2.ConnectError() | httpx2.ProxyError() | httpx2.UnsupportedProtocol():
-            return UpstreamUnreachable(f"no connection to {upstream} ({error}). Is it running?", upstream=upstream)
+            words = f"no connection to {upstream} ({error}). {what_to_check(error.request.url.host)}"
+            return UpstreamUnreachable(words, upstream=upstream)
         case httpx2.RemoteProtocolError() if "complete message body" in str(error):
             return UpstreamTruncated(f"{upstream} closed the connection before its response ended", upstream=upstream)
         case httpx2.RemoteProtocolError() | httpx2.DecodingError():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeAlias
 
+from headrace.settings.exposure import is_loopback
 from headrace.timing import Marks
 
 Hear: TypeAlias = Callable[[Sequence[bytes]], bool]
@@ -47,6 +48,11 @@ class Response(Protocol):
     async def close(self) -> None:
         """Keeps the connection for the next request if the body was read to its end, else closes it at once."""
         ...
+
+
+def what_to_check(host: str) -> str:
+    """What to ask where an upstream at `host` gives no connection: only what is here can be started from here."""
+    return "Is it running?" if is_loopback(host) else "Are its base_url and this machine's network right?"
 
 
 class Transport(Protocol):
