@@ -144,6 +144,13 @@ def test_where_no_server_is_that_is_said(command: Command) -> None:
     assert "headrace serve" in told.stderr
 
 
+def test_what_is_no_address_is_refused_with_an_example(command: Command) -> None:
+    for arguments, variables in ((["--url", "foo"], {}), ([], {"HEADRACE_URL": "foo"})):
+        told = command.run("models", *arguments, **variables)
+        assert told.returncode == 2
+        assert '"foo" is no address of a server. As in: ' in told.stderr
+
+
 def test_what_is_no_headrace_server_is_told_apart(command: Command, elsewhere: str) -> None:
     told = command.run("models", "--url", elsewhere)
     assert told.returncode == 1

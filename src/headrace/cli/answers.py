@@ -7,6 +7,7 @@ from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import click
 import msgspec
 
 from headrace.cli.exits import NoServer
@@ -111,6 +112,27 @@ async def from_server(question: Question, url: str, key: str | None) -> AsyncIte
         except UpstreamUnreachable as error:
             raise no_server(error, url) from error
         yield answer
+
+
+def address_given(url: str | None, environment: Mapping[str, str]) -> str | None:
+    """The address of the server that `--url` or the environment names; `None`: neither does.
+
+    Raises:
+        click.UsageError: it is none.
+    """
+    address = url or environment.get("HEADRACE_URL") or None
+    if address is not None and not _is_address(address):
+        said_by = "--url " if url else "HEADRACE_URL="
+        raise click.UsageError(f'"{address}" is no address of a server. As in: {said_by}http://127.0.0.1:8000')
+    return address
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False  # brackets left open, or a port that is none
 
 
 def no_server(error: UpstreamUnreachable, url: str) -> NoServer:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 
 from headrace.cli import environment
-from headrace.cli.answers import Question, from_server, in_process, server_here
+from headrace.cli.answers import Question, address_given, from_server, in_process, server_here
 from headrace.cli.context import read_context, with_context
 from headrace.cli.following import follow
 from headrace.cli.notices import Notices
@@ -67,10 +66,7 @@ def ask(
     if not text.strip():
         raise click.UsageError('ask what? As in: headrace ask "How do I resume a stream?"')
     question = Question(text, streaming, model, system, max_tokens, timeout)
-    address = url or surroundings.environment.get("HEADRACE_URL") or None
-    if address is not None and not _is_address(address):
-        said_by = "--url " if url else "HEADRACE_URL="
-        raise click.UsageError(f'"{address}" is no address of a server. As in: {said_by}http://127.0.0.1:8000')
+    address = address_given(url, surroundings.environment)
     # A server that was merely found is not given a key: anyone may listen on a port.
     key = None if address is None else surroundings.environment.get("HEADRACE_API_KEY") or None
 
@@ -100,14 +96,6 @@ def ask(
             sink.close()
 
     return asyncio.run(perform())
-
-
-def _is_address(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        return False  # brackets left open, or a port that is none
 
 
 def _text_output(sink: Sink, *, stream: bool, terminal: bool) -> Output:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli import environment
-from headrace.cli.answers import no_server, server_here
+from headrace.cli.answers import address_given, no_server, server_here
 from headrace.errors import UpstreamUnreachable
 from headrace.wire import json_text
 
@@ -31,7 +31,7 @@ def models(ask: bool, as_json: bool, url: str | None, config: tuple[str, ...]) -
     from headrace.cli import inventory
 
     surroundings = environment.read(config)
-    address = url or surroundings.environment.get("HEADRACE_URL") or None
+    address = address_given(url, surroundings.environment)
     if ask and url is not None:
         raise click.UsageError("--all asks the upstreams from here, and --url a server: give one of them")
 
