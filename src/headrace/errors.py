@@ -13,8 +13,10 @@
     │   ├── MethodNotAllowed        405
     │   ├── RequestTimeout          408  the request did not arrive in time
     │   ├── StreamExists            409  a chosen id that is taken
+    │   ├── BelowHorizon            410  events that are no longer kept one by one
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedContentType  415
+    │   ├── IdempotencyKeyReused    422  the key of another request
     │   ├── HeadersTooLarge         431
     │   └── Overloaded              503  our own limits, or shutting down
     ├── UpstreamError               where the tokens come from
@@ -146,6 +148,13 @@ class StreamExists(RequestError):
     http_status = 409
 
 
+class BelowHorizon(RequestError):
+    """The events asked for are no longer kept one by one; those from the horizon on are."""
+
+    code = "below_horizon"
+    http_status = 410
+
+
 class BodyTooLarge(RequestError):
     """The body is larger than allowed."""
 
@@ -158,6 +167,13 @@ class UnsupportedContentType(RequestError):
 
     code = "unsupported_content_type"
     http_status = 415
+
+
+class IdempotencyKeyReused(RequestError):
+    """The same key came before with another body, or at another route."""
+
+    code = "idempotency_key_reused"
+    http_status = 422
 
 
 class HeadersTooLarge(RequestError):

@@ -10,7 +10,7 @@ guarantees; `headrace.testing` checks it. Imports the vocabulary and nothing els
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from headrace.errors import HeadraceError
 from headrace.events import Ended, Event
@@ -22,6 +22,13 @@ Batch: TypeAlias = Sequence[Event]
 
 Write: TypeAlias = Callable[[Batch], None]
 """Takes a batch. Quick, never waits, and does not raise."""
+
+
+StreamState: TypeAlias = Literal["running", "ended"]
+"""Whether a stream's last event may be read."""
+
+LIST_LIMIT = 100
+"""How many streams one page of a list holds at the most, where nothing else is asked for."""
 
 
 class Provider(Protocol):
@@ -90,6 +97,24 @@ class Stream(Protocol):
         """How many readers are attached now."""
         ...
 
+    @property
+    def horizon(self) -> int:
+        """The offset of the first event that can still be read; 0 unless the store has let the beginning go."""
+        ...
+
+    @property
+    def beginning(self) -> Sequence[Event]:
+        """What stands for the events before the horizon; empty where it is 0.
+
+        Whoever folds it knows what it would know from those events: each is still there, but for deltas of one kind
+        that followed each other, which are joined. An encoder that was fed it goes on at the horizon as ever.
+        """
+        ...
+
+    def said(self) -> Sequence[Event]:
+        """All that may be read, to be folded: `beginning`, and every event from the horizon on."""
+        ...
+
     def append(self, batch: Batch) -> None:
         """Numbers the events of `batch` and wakes every reader once. Only the stream's run calls it.
 
@@ -99,7 +124,11 @@ class Stream(Protocol):
         ...
 
     def read(self, offset: int, limit: int = ...) -> Sequence[Event]:
-        """The events from `offset` on that may be read now, at most `limit` of them; empty where there are none yet."""
+        """The events from `offset` on that may be read now, at most `limit` of them; empty where there are none yet.
+
+        Raises:
+            BelowHorizon: the event of that offset was let go.
+        """
         ...
 
     def times(self, offset: int, limit: int = ...) -> Sequence[int]:
@@ -118,6 +147,9 @@ class Stream(Protocol):
         """The events after offset `after`, in pieces with the offset of their first, until the stream has ended.
 
         Counts as a reader while it is iterated; close it with `aclosing`.
+
+        Raises:
+            BelowHorizon: events that should come were let go.
         """
         ...
 
@@ -141,8 +173,34 @@ class StreamStore(Protocol):
         """
         ...
 
-    def list(self, owner: str, *, conversation_id: str | None = None) -> Sequence[Stream]:
-        """The owner's streams, oldest first; only those of one conversation where it is named."""
+    def find(self, owner: str, idempotency_key: str) -> Stream | None:
+        """The owner's latest stream whose request carries this key; `None` where there is none.
+
+        A stream is found from the moment `create` gives it until it is deleted or forgotten.
+        """
+        ...
+
+    def list(
+        self,
+        owner: str,
+        *,
+        conversation_id: str | None = None,
+        state: StreamState | None = None,
+        before: str | None = None,
+        limit: int = LIST_LIMIT,
+    ) -> Sequence[Stream]:
+        """The owner's streams, newest first: a page of them, empty after the last.
+
+        Args:
+            owner: whose they are.
+            conversation_id: only those of this conversation.
+            state: only those that are running, or have ended.
+            before: the id of a stream, as the last of the page before: only those begun before that one.
+            limit: the most streams of one page.
+
+        Raises:
+            UnknownStream: the stream named by `before` is not there (any more), or belongs to somebody else.
+        """
         ...
 
     def delete(self, stream_id: str, owner: str) -> None:

@@ -76,6 +76,27 @@ class Timeouts(msgspec.Struct, frozen=True, gc=False, forbid_unknown_fields=True
         )
 
 
+class ReaderOptions(msgspec.Struct, frozen=True, gc=False):
+    """What one reader wants of the encoding; fixed when its encoder is made."""
+
+    include_usage: bool = False
+    rationale: bool = True
+    metadata: bool = True
+    event_ids: bool = False
+    heartbeat_seconds: float | None = None
+    """`None`: as the server has it; 0: none."""
+    chunk_size: int | None = None
+    """The most characters in one `token` frame; longer deltas are split, nothing is held back (row D7)."""
+
+
+class Idempotency(msgspec.Struct, frozen=True, gc=False):
+    """What makes a second request the same as a first: it joins the first one's stream."""
+
+    key: str
+    digest: str
+    """SHA-256 of the route and the body, in hexadecimal digits."""
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, gc=False):
     """One generation, as asked for."""
 
@@ -94,16 +115,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, gc=False):
     timeouts: Timeouts = Timeouts()
     on_disconnect: Disconnect | None = None
     """`None`: as the route has it."""
-
-
-class ReaderOptions(msgspec.Struct, frozen=True, gc=False):
-    """What one reader wants of the encoding; fixed when its encoder is made."""
-
-    include_usage: bool = False
-    rationale: bool = True
-    metadata: bool = True
-    event_ids: bool = False
-    heartbeat_seconds: float | None = None
-    """`None`: as the server has it; 0: none."""
-    chunk_size: int | None = None
-    """The most characters in one `token` frame; longer deltas are split, nothing is held back (row D7)."""
+    view: ReaderOptions = ReaderOptions()
+    """What whoever asked gets to see, narrowed by its assistant: no later reader of the stream gets to see more."""
+    idempotency: Idempotency | None = None
+    """`None`: every request is one of its own."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -39,10 +40,41 @@ class Broken(MemoryStore):
 
 
 class ListsEverybodys(Broken):
-    def list(self, owner: str, *, conversation_id: str | None = None) -> Sequence[MemoryStream]:
-        return [
-            stream for stream in self._streams.values() if conversation_id in (None, stream.request.conversation_id)
-        ]
+    def list(self, owner: str, **wanted: Any) -> Sequence[MemoryStream]:
+        return [stream for whose in self._owners for stream in MemoryStore.list(self, whose, **wanted)]
+
+
+class ListsOldestFirst(Broken):
+    def list(self, owner: str, **wanted: Any) -> Sequence[MemoryStream]:
+        return super().list(owner, **wanted)[::-1]
+
+
+class BeginsEveryPageAnew(Broken):
+    def list(self, owner: str, **wanted: Any) -> Sequence[MemoryStream]:
+        page = super().list(owner, **wanted)
+        return super().list(owner, **{**wanted, "before": None}) if page else page
+
+
+class FiltersAPageInsteadOfTheList(Broken):
+    def list(self, owner: str, **wanted: Any) -> Sequence[MemoryStream]:
+        state = wanted.pop("state", None)
+        page = super().list(owner, **wanted)
+        return [stream for stream in page if state is None or (stream.ended is None) == (state == "running")]
+
+
+class FindsEverybodysKeys(Broken):
+    def find(self, owner: str, idempotency_key: str) -> MemoryStream | None:
+        return next((found for (_, key), found in self._keys.items() if key == idempotency_key), None)
+
+
+class FindsTheFirstOfAKey(Broken):
+    def find(self, owner: str, idempotency_key: str) -> MemoryStream | None:
+        carrying = (
+            stream
+            for stream in self._owners.get(owner, {}).values()
+            if stream.request.idempotency is not None and stream.request.idempotency.key == idempotency_key
+        )
+        return next(carrying, None)
 
 
 class TellsForeignFromUnknown(Broken):
@@ -136,6 +168,11 @@ class HasNoTimes(MemoryStream):
 
 BROKEN: list[Callable[[Clock, float], StreamStore]] = [
     ListsEverybodys,
+    ListsOldestFirst,
+    BeginsEveryPageAnew,
+    FiltersAPageInsteadOfTheList,
+    FindsEverybodysKeys,
+    FindsTheFirstOfAKey,
     TellsForeignFromUnknown,
     NeverForgets,
     ForgetsWhatGoesOn,

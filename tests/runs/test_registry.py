@@ -73,7 +73,7 @@ async def test_a_model_that_is_nowhere_leaves_no_stream_behind(stage: Stage) -> 
     async with opened(stage) as runs:
         with pytest.raises(UnknownModel):
             runs.start(REQUEST, "ann")
-        assert (len(runs), stage.store.list("ann")) == (0, [])
+        assert (len(runs), list(stage.store.list("ann"))) == (0, [])
 
 
 async def test_beyond_its_capacity_a_server_says_when_to_come_back_and_starts_nothing(stage: Stage) -> None:

@@ -168,7 +168,7 @@ async def test_a_cancelled_answer_is_raised_by_the_client_and_done(place: Place,
     async def read() -> None:
         async for part in await client.chat(model="lab/m", messages=QUESTION, stream=True):
             assert part.message.content == "half"
-            place.house.cancel(place.house.store.list(LOCAL_OWNER)[-1])
+            place.house.cancel(place.house.store.list(LOCAL_OWNER)[0])
 
     async with place.upstream(hold):
         with pytest.raises(ollama.ResponseError, match="cancel"):

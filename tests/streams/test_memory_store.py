@@ -23,7 +23,7 @@ def end(stream: MemoryStream, length: int = 1) -> None:
 
 
 def kept(store: MemoryStore, owner: str = "ann") -> list[str]:
-    return [stream.id for stream in store.list(owner)]
+    return [stream.id for stream in reversed(store.list(owner))]
 
 
 def test_a_stream_is_opened_by_its_owner(store: MemoryStore, new_stream: NewStream) -> None:
@@ -68,15 +68,15 @@ def test_a_long_id_is_not_repeated_whole(store: MemoryStore) -> None:
     assert len(error.value.message) < 300
 
 
-def test_streams_are_listed_oldest_first_and_of_one_conversation_where_it_is_named(
+def test_streams_are_listed_newest_first_and_of_one_conversation_where_it_is_named(
     store: MemoryStore, new_stream: NewStream
 ) -> None:
     new_stream("a", conversation_id="c")
     new_stream("b")
     new_stream("c", conversation_id="c")
     new_stream("d", "bob", conversation_id="c")
-    assert kept(store) == ["a", "b", "c"]
-    assert [stream.id for stream in store.list("ann", conversation_id="c")] == ["a", "c"]
+    assert [stream.id for stream in store.list("ann")] == ["c", "b", "a"]
+    assert [stream.id for stream in store.list("ann", conversation_id="c")] == ["c", "a"]
     assert not store.list("ann", conversation_id="unheard of")
 
 
@@ -183,7 +183,7 @@ def test_a_conversation_lists_its_own_streams_until_they_are_forgotten(
     for name in ("first", "second"):
         end(new_stream(name, conversation_id="talk"), 2)
     end(new_stream("other", conversation_id="another"), 2)
-    assert [stream.id for stream in store.list("ann", conversation_id="talk")] == ["first", "second"]
+    assert [stream.id for stream in store.list("ann", conversation_id="talk")] == ["second", "first"]
     store.delete("first", "ann")
     assert [stream.id for stream in store.list("ann", conversation_id="talk")] == ["second"]
     clock.advance(3601)

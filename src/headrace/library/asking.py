@@ -187,4 +187,4 @@ async def _ended(stream: Stream) -> Answer:
     async with aclosing(stream.follow(stream.length - 1)) as rest:
         async for _ in rest:
             pass
-    return answer_of(stream.read(0, stream.length))
+    return answer_of(stream.said())

@@ -93,7 +93,7 @@ def facts(stream: Stream) -> dict[str, Any]:
         known["code"] = ended.failure.code
         if ended.failure.upstream is not None:
             known["upstream"] = ended.failure.upstream
-    for event in reversed(stream.read(0, stream.length)):
+    for event in reversed(stream.said()):
         if isinstance(event, UsageKnown):
             known["prompt_tokens"] = event.usage.prompt_tokens
             known["completion_tokens"] = event.usage.completion_tokens

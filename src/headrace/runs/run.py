@@ -309,7 +309,7 @@ class Run:
         self.stream.append((last,) if usage is None else (UsageKnown(usage), last))
 
     def _usage_left_out(self, ended: Ended) -> Usage | None:
-        events = self.stream.read(0, self.stream.length)
+        events = self.stream.said()
         if usage_is_known(events, ended):
             return None
         if not self._spent and not self._speaking:

@@ -102,7 +102,7 @@ async def answer_whole(
         ended = stream.ended
         assert ended is not None
         if ended.ending in FINISHED:
-            body = protocol.whole(stream.read(0, stream.length), options)
+            body = protocol.whole(stream.said(), options)
             send_json(scope, body, headers=[identity])
         else:
             send_error(scope, protocol, ended, [identity])

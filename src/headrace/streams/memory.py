@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from itertools import islice
 
 from headrace.clock import Clock
-from headrace.errors import StreamExists, UnknownStream
-from headrace.events import Ended, Event
-from headrace.interfaces import Batch
+from headrace.errors import BelowHorizon, StreamExists, UnknownStream
+from headrace.events import Ended, Event, Status
+from headrace.interfaces import LIST_LIMIT, Batch, StreamState
 from headrace.requests import GenerationRequest
+from headrace.streams.joining import joined
 
 # How many events one `read` gives at the most. Deltas of a token or two make about 64 KiB of frames out of 256.
 READ_LIMIT = 256
@@ -32,8 +34,10 @@ class MemoryStream:
         "_on_ended",
         "_times",
         "_wakes",
+        "beginning",
         "ended",
         "ended_ns",
+        "horizon",
         "id",
         "owner",
         "request",
@@ -53,6 +57,10 @@ class MemoryStream:
         self.ended: Ended | None = None
         self.ended_ns: int | None = None
         """When it ended, on the monotonic clock; retention counts from here."""
+        self.horizon = 0
+        """The offset of the first event that is still there."""
+        self.beginning: Sequence[Event] = ()
+        """What stands for the events before it."""
         self._clock = clock
         self._on_ended = on_ended
         self._created_ns = clock.monotonic_ns()
@@ -96,7 +104,25 @@ class MemoryStream:
 
     def read(self, offset: int, limit: int = READ_LIMIT) -> Sequence[Event]:
         """The events from `offset` on, at most `limit`."""
+        if offset < self.horizon:
+            raise BelowHorizon(
+                f"the events of stream {self.id!r} before {self.horizon} are no longer kept one by one;"
+                f" read on with ?after={self.horizon - 1}",
+                parameter="after",
+            )
         return self._events[offset : offset + limit]
+
+    def said(self) -> Sequence[Event]:
+        """Everything that may be read, the part before the horizon joined."""
+        return [*self.beginning, *self.read(self.horizon, self.length)]
+
+    def shorten(self, horizon: int) -> None:
+        """Lets the events before `horizon`, which may be read already, go: what they said is kept in one piece."""
+        self.beginning = joined([*self.beginning, *self._events[self.horizon : horizon]])
+        # Their places stay, a few bytes each: so an offset is a place in the list, before and after.
+        gone: list[Event] = [_GONE] * (horizon - self.horizon)
+        self._events[self.horizon : horizon] = gone
+        self.horizon = horizon
 
     def times(self, offset: int, limit: int = READ_LIMIT) -> Sequence[int]:
         """When they came, in nanoseconds since the stream was created."""
@@ -129,6 +155,9 @@ class MemoryStream:
             self.detach(arrived.set)
 
 
+_GONE = Status("waiting", "")  # never read: what lies before the horizon is not
+
+
 class MemoryStore:
     """Streams in memory, by owner and id. Ended ones are forgotten by age and, oldest first, by size.
 
@@ -143,6 +172,9 @@ class MemoryStore:
         self._retention_ns = int(retention_seconds * 1e9)
         self._most_bytes = retained_bytes
         self._streams: dict[tuple[str, str], MemoryStream] = {}
+        # The same by owner, in the order they began: what a list is made of.
+        self._owners: dict[str, dict[str, MemoryStream]] = {}
+        self._keys: dict[tuple[str, str], MemoryStream] = {}
         # The streams of a conversation, in the order they began: every question of it asks for them.
         self._conversations: dict[tuple[str, str], list[MemoryStream]] = {}
         # Those that ended and what they take, in the order they did, so that forgetting never has to search: the first
@@ -158,6 +190,9 @@ class MemoryStore:
                 f"you already have a stream {stream_id!r}; choose another id, or read it at /v1/streams/{stream_id}"
             )
         stream = self._streams[key] = MemoryStream(stream_id, owner, request, self._clock, self._keep)
+        self._owners.setdefault(owner, {})[stream_id] = stream
+        if request.idempotency is not None:
+            self._keys[owner, request.idempotency.key] = stream
         if request.conversation_id is not None:
             self._conversations.setdefault((owner, request.conversation_id), []).append(stream)
         return stream
@@ -171,11 +206,40 @@ class MemoryStore:
                 f"no stream {stream_id[:128]!r}: it may be older than the retention, or mistyped"
             ) from None
 
-    def list(self, owner: str, *, conversation_id: str | None = None) -> Sequence[MemoryStream]:
-        """The owner's streams, oldest first."""
-        if conversation_id is not None:
-            return tuple(self._conversations.get((owner, conversation_id), ()))
-        return [stream for (whose, _), stream in self._streams.items() if whose == owner]
+    def find(self, owner: str, idempotency_key: str) -> MemoryStream | None:
+        """The owner's latest stream with that key."""
+        return self._keys.get((owner, idempotency_key))
+
+    def list(
+        self,
+        owner: str,
+        *,
+        conversation_id: str | None = None,
+        state: StreamState | None = None,
+        before: str | None = None,
+        limit: int = LIST_LIMIT,
+    ) -> Sequence[MemoryStream]:
+        """A page of the owner's streams, newest first."""
+        if before is not None:
+            self.open(before, owner)
+        newest_first = self._before(owner, before)
+        if conversation_id is not None and before is None:
+            newest_first = reversed(self._conversations.get((owner, conversation_id), ()))
+        wanted = (
+            stream
+            for stream in newest_first
+            if conversation_id in (None, stream.request.conversation_id)
+            and (state is None or (stream.ended is None) == (state == "running"))
+        )
+        return tuple(islice(wanted, limit))
+
+    def _before(self, owner: str, stream_id: str | None) -> Iterator[MemoryStream]:
+        newest_first = reversed(self._owners.get(owner, {}).values())
+        if stream_id is not None:
+            for stream in newest_first:
+                if stream.id == stream_id:
+                    break
+        return newest_first
 
     def delete(self, stream_id: str, owner: str) -> None:
         """Forgets a stream. Its readers read it to its end."""
@@ -199,6 +263,13 @@ class MemoryStore:
 
     def _forget(self, stream: MemoryStream) -> None:
         del self._streams[stream.owner, stream.id]
+        of_owner = self._owners[stream.owner]
+        del of_owner[stream.id]
+        if not of_owner:
+            del self._owners[stream.owner]
+        idempotency = stream.request.idempotency
+        if idempotency is not None and self._keys.get((stream.owner, idempotency.key)) is stream:
+            del self._keys[stream.owner, idempotency.key]
         self._ended_bytes -= self._ended.pop(stream, 0)
         if (conversation_id := stream.request.conversation_id) is not None:
             conversation = self._conversations[stream.owner, conversation_id]

@@ -16,7 +16,7 @@ from headrace.clock import Clock
 from headrace.errors import StreamExists, UnknownStream
 from headrace.events import Event, TextDelta
 from headrace.interfaces import Stream, StreamStore
-from headrace.requests import GenerationRequest, Message
+from headrace.requests import GenerationRequest, Idempotency, Message
 from headrace.testing.clock import ManualClock
 from headrace.testing.generations import GENERATIONS, STARTED, ended
 from headrace.testing.waiting import turns, until
@@ -38,6 +38,8 @@ async def check_store(open_store: OpenStore) -> None:
         _check_creating,
         _check_owners,
         _check_listing,
+        _check_paging,
+        _check_finding,
         _check_deleting,
         _check_retention,
         _check_a_new_stream,
@@ -104,11 +106,69 @@ async def _check_listing(store: StreamStore, clock: ManualClock) -> None:
         store.create(stream_id, "ann", request)
         clock.advance(1)
     store.create("d", "bob", talk)
-    assert [stream.id for stream in store.list("ann")] == ["b", "a", "c"], "an owner's streams, oldest first"
+    assert [stream.id for stream in store.list("ann")] == ["c", "a", "b"], "an owner's streams, newest first"
     listed = store.list("ann", conversation_id="talk")
-    assert [stream.id for stream in listed] == ["b", "c"], "those of one conversation, and of nobody else"
+    assert [stream.id for stream in listed] == ["c", "b"], "those of one conversation, and of nobody else"
     assert not store.list("ann", conversation_id="another"), "no streams of a conversation that never was"
     assert not store.list("eve"), "no streams of somebody who has none"
+    await _appended(store.open("a", "ann"), [STARTED, ended()])
+    assert [stream.id for stream in store.list("ann", state="ended")] == ["a"], "those that have ended"
+    assert [stream.id for stream in store.list("ann", state="running")] == ["c", "b"], "those that have not"
+
+
+async def _check_paging(store: StreamStore, clock: ManualClock) -> None:
+    talk = msgspec.structs.replace(REQUEST, conversation_id="talk")
+    for number in range(7):
+        store.create(f"s{number}", "ann", talk if number % 2 else REQUEST)
+        store.create(f"s{number}", "bob", talk)
+        clock.advance(1)
+    await _appended(store.open("s3", "ann"), [STARTED, ended()])
+    for conversation_id, expected in ((None, [6, 5, 4, 3, 2, 1, 0]), ("talk", [5, 3, 1])):
+        for limit in (1, 2, 3, 7, 8):
+            listed: list[str] = []
+            before = None
+            while page := store.list("ann", conversation_id=conversation_id, before=before, limit=limit):
+                assert len(page) <= limit, "a page is no longer than was asked"
+                listed += [stream.id for stream in page]
+                assert len(listed) <= len(expected), "a page holds nothing that an earlier one held"
+                before = listed[-1]
+            assert listed == [f"s{number}" for number in expected], "pages make the list, each stream once"
+    running = store.list("ann", state="running", before="s5", limit=3)
+    assert [stream.id for stream in running] == ["s4", "s2", "s1"], "a page is as full as it can be"
+    store.delete("s4", "ann")
+    for owner, before in (("ann", "s4"), ("ann", "nothing"), ("eve", "s5")):
+        unknown = False
+        try:
+            store.list(owner, before=before)
+        except UnknownStream:
+            unknown = True
+        assert unknown, "a list cannot go on behind a stream that is not there, or somebody else's"
+
+
+async def _check_finding(store: StreamStore, clock: ManualClock) -> None:
+    def carrying(key: str) -> GenerationRequest:
+        return msgspec.structs.replace(REQUEST, idempotency=Idempotency(key, "digest"))
+
+    assert store.find("ann", "k") is None, "nothing is found where nothing is"
+    first = store.create("one", "ann", carrying("k"))
+    store.create("other", "ann", carrying("another"))
+    store.create("two", "bob", carrying("k"))
+    found = store.find("ann", "k")
+    assert found is not None, "a stream is found by its key at once"
+    assert (found.id, found.owner, found.request.idempotency) == ("one", "ann", Idempotency("k", "digest"))
+    assert store.find("eve", "k") is None, "a key finds nobody else's stream"
+    await _appended(first, [STARTED, ended("error")])
+    found = store.find("ann", "k")
+    assert found is not None, "a stream that has ended is found as well"
+    assert found.ended == ended("error"), "and says how it ended"
+    store.create("three", "ann", carrying("k"))
+    found = store.find("ann", "k")
+    assert found is not None, "a key that came again finds a stream"
+    assert found.id == "three", "the latest that carries it"
+    store.delete("one", "ann")
+    assert store.find("ann", "k") is not None, "the earlier one takes nothing with it"
+    store.delete("three", "ann")
+    assert store.find("ann", "k") is None, "what is deleted is not found"
 
 
 async def _check_deleting(store: StreamStore, clock: ManualClock) -> None:
@@ -152,6 +212,8 @@ async def _check_a_new_stream(store: StreamStore, clock: ManualClock) -> None:
     assert stream.readers == 0, "a new stream has no readers"
     assert not stream.read(0), "there is nothing to read in it"
     assert not stream.times(0), "there are no times either"
+    assert (stream.horizon, list(stream.beginning)) == (0, []), "nothing of a new stream was let go"
+    assert not stream.said(), "nothing was said in it"
 
 
 async def _check_numbering(store: StreamStore, clock: ManualClock) -> None:
@@ -170,6 +232,7 @@ async def _check_numbering(store: StreamStore, clock: ManualClock) -> None:
     while piece := stream.read(len(read)):
         read.extend(piece)
     assert read == events + many, "however much a read gives, the next goes on behind it"
+    assert list(stream.said()) == read, "all that was said is all that can be read"
 
 
 async def _check_times(store: StreamStore, clock: ManualClock) -> None:
