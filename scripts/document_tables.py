@@ -36,6 +36,7 @@ from headrace.providers.catalogue import SERVICES
 from headrace.requests import ReaderOptions, Timeouts
 from headrace.runs import registry
 from headrace.server.discovery import discover
+from headrace.server.doors import Door
 from headrace.server.house import House
 from headrace.server.routes import routes
 from headrace.settings import Settings, exposure, tree
@@ -48,8 +49,6 @@ ROOT = Path(__file__).resolve().parent.parent
 REGION = re.compile(r"(<!-- table: (?P<name>[a-z0-9 -]+) -->\n).*?(?P<end><!-- end of table -->)", re.DOTALL)
 # Rows and lessons of our specification, which readers of the documents do not have.
 ROWS = re.compile(r" \((?:rows? )?[A-Z]+\d+(?:, [A-Z]+\d+)*\)")
-# A handler's docstring begins with its route, which has a column of its own.
-ROUTE = re.compile(r"^`[^`]*`[.:;]? *")
 NONE = "–"
 
 Rows = Sequence[Sequence[str]]
@@ -311,13 +310,11 @@ def route_table() -> str:
     """Every route, from the table the server is made of."""
     rows = []
     for route in routes(cast("House", None)):  # a door asks nothing of its house before somebody knocks
-        door: Any = route.app
-        told = ROUTE.sub("", prose(door._handler.__doc__))
-        if not told:  # the protocol's own file says what is spoken there
-            (protocol,) = (each for each in vars(door).values() if each in PROTOCOLS.values())
-            told = prose(sys.modules[type(protocol).__module__].__doc__)
-        told = told[0].upper() + told[1:]
-        rows += [[code(f"{method} {route.path}"), told] for method in sorted(route.methods or ()) if method != "HEAD"]
+        about = cast("Door", route.app).description
+        said = ". ".join(filter(None, (about.summary, about.told.partition(". ")[0].rstrip("."))))
+        rows += [
+            [code(f"{method} {route.path}"), f"{said}."] for method in sorted(route.methods or ()) if method != "HEAD"
+        ]
     return table(["route", "what it answers"], [[where.replace(":path", ""), told] for where, told in rows])
 
 

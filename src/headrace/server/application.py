@@ -15,10 +15,11 @@ from headrace.errors import HeadraceError, InternalError, InvalidRequest, Method
 from headrace.protocols.objects import error_body
 from headrace.server.answering import note_refusal
 from headrace.server.connection import outlet_of
+from headrace.server.doors import Door
 from headrace.server.guard import Guard
 from headrace.server.house import House
 from headrace.server.responses import error_headers, request_headers, request_id, send_json
-from headrace.server.routes import Door, routes
+from headrace.server.routes import routes
 
 logger = logging.getLogger("headrace.server")
 

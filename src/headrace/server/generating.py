@@ -5,8 +5,8 @@ What is served at which path is in `headrace.server.routes`; how a stream is sen
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, TypeAlias, cast
+from collections.abc import Sequence
+from typing import NamedTuple, cast
 
 import msgspec
 from starlette.types import Receive, Scope
@@ -20,12 +20,11 @@ from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.server.answering import answer_live, answer_whole, wishes_to_return
 from headrace.server.bodies import read_body, require_json, require_no_page
 from headrace.server.connection import outlet_of
+from headrace.server.doors import Handler
 from headrace.server.house import House
 
 GRACE_SECONDS = 10.0
 """How long a run waits for a reader that showed a wish to return (design, section 3)."""
-
-Handler: TypeAlias = Callable[[House, Scope, Receive], Awaitable[None]]
 
 
 class Asked(NamedTuple):

@@ -19,8 +19,10 @@ from headrace.settings import KeySettings, ServerSettings
 from headrace.settings.exposure import is_loopback
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-OPEN_PATHS = frozenset({"/health", "/health/ready"})
-"""What may be asked without a key: probes carry none, and learn nothing of anybody's streams."""
+OPEN_PATHS = frozenset({"/health", "/health/ready", "/openapi.json", "/docs"})
+"""What may be asked without a key: probes and browsers carry none, and learn nothing of anybody's streams there."""
+OPEN_FOLDER = "/pages/"
+"""What pages are made of."""
 
 
 class Guard:
@@ -61,7 +63,7 @@ class Guard:
             raise Forbidden(
                 f"pages of {origin[:100]!r} may not call this server; add it to server.allowed_origins if they should"
             )
-        if self._keys is None or scope["path"] in OPEN_PATHS:
+        if self._keys is None or is_open(scope["path"]):
             return LOCAL_OWNER
         return self._owner_of_key(headers)
 
@@ -89,6 +91,11 @@ class Guard:
         if owner is None:
             raise Unauthorized("the key is not one of this server's")
         return owner
+
+
+def is_open(path: str) -> bool:
+    """Whether this may be asked without a key."""
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
 
 
 def _host_name(host: str) -> str:

@@ -12,7 +12,8 @@ from headrace.clock import utc_timestamp
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.ollama import loaded
 from headrace.server.connection import outlet_of
-from headrace.server.generating import Handler, answer, owner_of, read_request
+from headrace.server.doors import Handler
+from headrace.server.generating import answer, owner_of, read_request
 from headrace.server.house import House
 from headrace.server.responses import send_json
 from headrace.wire import json_text

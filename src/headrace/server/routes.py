@@ -1,4 +1,4 @@
-"""The doors: each route as a small ASGI application, and the table of them.
+"""The table of routes: what is served where, in which protocol, and what readers are told of it.
 
 A route reads its request, starts or finds a stream, and leaves the rest to `headrace.server.answering`.
 """
@@ -6,72 +6,66 @@ A route reads its request, starts or finds a stream, and leaves the rest to `hea
 from __future__ import annotations
 
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Receive, Scope
 
 import headrace
 from headrace.clock import utc_timestamp
-from headrace.errors import HeadraceError
-from headrace.interfaces import ReaderProtocol
 from headrace.protocols import PROTOCOLS
-from headrace.server.answering import note_refusal, send_error
-from headrace.server.generating import Handler, chat_assistant, generates
+from headrace.server import describing as told
+from headrace.server.describing import Description
+from headrace.server.doors import Door, Handler
+from headrace.server.generating import chat_assistant, generates
 from headrace.server.house import House
 from headrace.server.ollama_routes import ollama_chat, ollama_generate, root, tags, version
+from headrace.server.openapi import describes
+from headrace.server.pages import page, page_file
 from headrace.server.responses import send_json
 from headrace.server.stream_routes import cancel_stream, show_stream, stream_events
 from headrace.wire import json_text
 
 
-class Door:
-    """One route as an ASGI application: `handler`, with every error answered in `protocol`'s shape."""
-
-    def __init__(self, house: House, handler: Handler, protocol: ReaderProtocol = PROTOCOLS["openai_chat"]) -> None:
-        self._house = house
-        self._handler = handler
-        self.protocol = protocol
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serves one request; the answer goes through its outlet rather than `send`."""
-        try:
-            await self._handler(self._house, scope, receive)
-        except HeadraceError as error:
-            note_refusal(self._house, scope, error)
-            send_error(scope, self.protocol, error)
-
-
 def routes(house: House) -> list[Route]:
     """Every route of the server."""
 
-    def door(path: str, methods: list[str], handler: Handler, protocol: str = "openai_chat") -> Route:
-        return Route(path, Door(house, handler, PROTOCOLS[protocol]), methods=methods)
+    def door(
+        path: str, methods: list[str], handler: Handler, about: Description, protocol: str = "openai_chat"
+    ) -> Route:
+        return Route(path, Door(house, handler, about, PROTOCOLS[protocol]), methods=methods)
 
-    return [
-        door("/v1/chat/completions", ["POST"], generates("openai_chat")),
-        door("/v1/completions", ["POST"], generates("openai_completions"), "openai_completions"),
-        door("/v1/models", ["GET"], models),
-        door("/v1/models/{name:path}", ["GET"], model),
+    chat, completions = generates("openai_chat"), generates("openai_completions")
+    generate_frames, chat_frames = generates("token_frames"), generates("chat_token_frames")
+    query, query_stream = generates("plain_text", stream=False), generates("plain_text", stream=True)
+    served = [
+        door("/v1/chat/completions", ["POST"], chat, told.CHAT_COMPLETIONS),
+        door("/v1/completions", ["POST"], completions, told.COMPLETIONS, "openai_completions"),
+        door("/v1/models", ["GET"], models, told.MODELS),
+        door("/v1/models/{name:path}", ["GET"], model, told.MODEL),
         # The prefix that Groq's clients put before them.
-        door("/openai/v1/chat/completions", ["POST"], generates("openai_chat")),
-        door("/openai/v1/completions", ["POST"], generates("openai_completions"), "openai_completions"),
-        door("/openai/v1/models", ["GET"], models),
-        door("/openai/v1/models/{name:path}", ["GET"], model),
-        door("/chat", ["POST"], generates("text"), "text"),
-        door("/chat/{assistant}", ["POST"], chat_assistant, "typed_events"),
-        door("/api/query", ["POST"], generates("plain_text", stream=False), "plain_text"),
-        door("/api/query/stream", ["POST"], generates("plain_text", stream=True), "plain_text"),
-        door("/api/generate/stream", ["POST"], generates("token_frames"), "token_frames"),
-        door("/api/chat/stream", ["POST"], generates("chat_token_frames"), "chat_token_frames"),
-        door("/api/generate", ["POST"], ollama_generate, "ollama_generate"),
-        door("/api/chat", ["POST"], ollama_chat, "ollama_chat"),
-        door("/api/tags", ["GET"], tags, "ollama_chat"),
-        door("/api/version", ["GET"], version, "ollama_chat"),
-        door("/", ["GET", "HEAD"], root),
-        door("/v1/streams/{stream_id}", ["GET"], show_stream),
-        door("/v1/streams/{stream_id}/events", ["GET"], stream_events, "typed_events"),
-        door("/v1/streams/{stream_id}/cancel", ["POST"], cancel_stream),
-        door("/health", ["GET"], health),
-        door("/health/ready", ["GET"], ready),
+        door("/openai/v1/chat/completions", ["POST"], chat, told.CHAT_COMPLETIONS),
+        door("/openai/v1/completions", ["POST"], completions, told.COMPLETIONS, "openai_completions"),
+        door("/openai/v1/models", ["GET"], models, told.MODELS),
+        door("/openai/v1/models/{name:path}", ["GET"], model, told.MODEL),
+        door("/chat", ["POST"], generates("text"), told.TEXT_EVENTS, "text"),
+        door("/chat/{assistant}", ["POST"], chat_assistant, told.ASSISTANT, "typed_events"),
+        door("/api/query", ["POST"], query, told.QUERY, "plain_text"),
+        door("/api/query/stream", ["POST"], query_stream, told.QUERY_STREAM, "plain_text"),
+        door("/api/generate/stream", ["POST"], generate_frames, told.TOKENS, "token_frames"),
+        door("/api/chat/stream", ["POST"], chat_frames, told.CHAT_TOKENS, "chat_token_frames"),
+        door("/api/generate", ["POST"], ollama_generate, told.OLLAMA_GENERATE, "ollama_generate"),
+        door("/api/chat", ["POST"], ollama_chat, told.OLLAMA_CHAT, "ollama_chat"),
+        door("/api/tags", ["GET"], tags, told.TAGS, "ollama_chat"),
+        door("/api/version", ["GET"], version, told.VERSION, "ollama_chat"),
+        door("/", ["GET", "HEAD"], root, told.ROOT),
+        door("/v1/streams/{stream_id}", ["GET"], show_stream, told.STREAM),
+        door("/v1/streams/{stream_id}/events", ["GET"], stream_events, told.STREAM_EVENTS, "typed_events"),
+        door("/v1/streams/{stream_id}/cancel", ["POST"], cancel_stream, told.STREAM_CANCEL),
+        door("/health", ["GET"], health, told.HEALTH),
+        door("/health/ready", ["GET"], ready, told.READY),
+        door("/docs", ["GET"], page("docs.html"), told.DOCS),
+        door("/pages/{digest}/{file}", ["GET"], page_file, told.PAGE_FILE),
     ]
+    served.append(door("/openapi.json", ["GET"], describes(served), told.OPENAPI))
+    return served
 
 
 async def models(house: House, scope: Scope, receive: Receive) -> None:

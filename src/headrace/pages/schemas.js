@@ -1,0 +1,70 @@
+// JSON schemas in words and lists: what a value may be, and what an object holds. Pure: makes elements, asks for nothing.
+import { element, prose } from "./elements.js";
+
+/** Reads the schemas of one document. */
+export class Schemas {
+  /** @param {Record<string, any>} components The document's named schemas. */
+  constructor(components) {
+    this.components = components;
+  }
+
+  /** The schema itself, and the name it has in the document. */
+  resolve(schema) {
+    const name = schema?.$ref?.split("/").pop();
+    return name ? { name, schema: this.components[name] } : { name: null, schema: schema ?? {} };
+  }
+
+  /** What a value may be, in a few words. */
+  words(given) {
+    const { name, schema } = this.resolve(given);
+    if (schema.anyOf) {
+      if (schema.discriminator) return `one of ${schema.anyOf.length} kinds`;
+      return [...new Set(schema.anyOf.filter((each) => each.type !== "null").map((each) => this.words(each)))].join(" or ");
+    }
+    if (schema.enum) return schema.enum.filter((value) => value !== null).slice(0, 10).map((value) => JSON.stringify(value)).join(" · ");
+    if ("const" in schema) return JSON.stringify(schema.const);
+    if (schema.type === "array") return `list of ${this.words(schema.items ?? {})}`;
+    if (schema.type === "object") return name ?? "object";
+    const kinds = { string: "text", integer: "whole number", number: "number", boolean: "true or false", null: "null" };
+    const bounds = [schema.minimum != null && `from ${schema.minimum}`, schema.maximum != null && `to ${schema.maximum}`];
+    return [kinds[schema.type] ?? "anything", ...bounds.filter(Boolean)].join(" ");
+  }
+
+  /** The objects that can be looked into: behind lists, and each of several kinds. */
+  objects(given) {
+    const { name, schema } = this.resolve(given);
+    if (schema.anyOf) return schema.anyOf.flatMap((each) => this.objects(each));
+    if (schema.type === "array") return this.objects(schema.items ?? {});
+    return schema.type === "object" && schema.properties ? [{ name, schema }] : [];
+  }
+
+  /** The fields of an object as a list; those that hold objects can be opened. */
+  fields(schema, depth = 0) {
+    const needed = new Set(schema.required ?? []);
+    const listed = Object.entries(schema.properties ?? {});
+    const sorted = [...listed.filter(([name]) => needed.has(name)), ...listed.filter(([name]) => !needed.has(name))];
+    const rows = sorted.map(([name, field]) => this.field(name, field, needed.has(name), depth));
+    return element("dl.fields", {}, ...rows);
+  }
+
+  field(name, field, needed, depth) {
+    const inner = depth < 4 ? this.objects(field) : [];
+    return element(
+      "div", {},
+      element("dt", {}, element("code", {}, name), needed && element("span.needed", {}, "needed")),
+      element(
+        "dd", {},
+        field.description && element("div", {}, ...prose(field.description)),
+        (inner.length !== 1 || this.words(field) !== inner[0].name) && element("div.kind", {}, this.words(field)),
+        ...inner.map((each) => this.foldable(each, depth)),
+      ),
+    );
+  }
+
+  foldable({ name, schema }, depth = 0) {
+    const folded = element("details", {}, element("summary", {}, name ?? "object", " ", element("span.quiet", {}, ...prose(schema.description ?? ""))));
+    // Filled when it is opened: most never are, and a page of all of them is long.
+    folded.addEventListener("toggle", () => folded.childElementCount === 1 && folded.append(this.fields(schema, depth + 1)));
+    return folded;
+  }
+}

@@ -1,0 +1,342 @@
+"""What each route is described as: the words and types that `/openapi.json` is made of, one entry for each route.
+
+A row of the table in `headrace.server.routes` cannot be written without one of these. The bodies' shapes are the
+protocols' (`request_shapes`, `answer_shapes`); how all of it becomes a document is in `headrace.server.openapi`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+from headrace.protocols import PROTOCOLS
+from headrace.protocols import answer_shapes as answered
+from headrace.protocols import request_shapes as asked
+
+Group: TypeAlias = Literal["OpenAI", "Headrace", "Ollama", "Streams", "Server", "Pages"]
+
+Flag: TypeAlias = Literal["true", "false"]
+Offset: TypeAlias = Annotated[int, Meta(ge=0, lt=10**18)]
+Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
+Protocol: TypeAlias = Annotated[str, Meta(extra_json_schema={"enum": list(PROTOCOLS)})]
+StreamID: TypeAlias = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_.~-]{22,128}$")]
+
+JSON = "application/json"
+EVENTS = "text/event-stream"
+LINES = "application/x-ndjson"
+TEXT = "text/plain"
+HTML = "text/html"
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """One way a route answers when all is well."""
+
+    media_type: str | None
+    """`None`: without a body."""
+    shape: Any = None
+    """The type of a JSON body."""
+    frame: Any = None
+    """The type of the JSON in one event, or in one line."""
+    told: str = ""
+    status: int = 200
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """Something in a request's address or headers."""
+
+    name: str
+    place: Literal["path", "query", "header"]
+    kind: Any
+    told: str
+    example: str | None = None
+
+
+class Description(msgspec.Struct, frozen=True, kw_only=True):
+    """What a reader of the documentation is told of one route."""
+
+    group: Group
+    summary: str
+    """One line, without a full stop."""
+    told: str = ""
+    body: type[msgspec.Struct] | None = None
+    example: dict[str, Any] | None = None
+    """A body that works on a server without any settings."""
+    answers: tuple[Answer, ...]
+    parameters: tuple[Parameter, ...] = ()
+    errors: tuple[int, ...] = ()
+    """HTTP statuses of the errors that this route has besides those that every route has."""
+    generates: bool = False
+    """Whether it starts an answer: such routes know the options of a request, and fail as upstreams do."""
+    keyless: bool = False
+    """Whether no key is asked for, also where keys are."""
+
+
+_TIMERS = "(connect|first_token|between_tokens|total)=[0-9]{1,6}"
+
+ENCODING_OPTIONS = (
+    Parameter("Headrace-Event-Ids", "header", Flag, "`true`: each frame carries the offset of its event as `id:`."),
+    Parameter("Headrace-Rationale", "header", Flag, "`false`: reasoning is not sent."),
+    Parameter("Headrace-Heartbeat", "header", Seconds, "Seconds that the connection may be silent; 0: for ever."),
+)
+"""What every reader of a stream may ask of its encoding."""
+
+OPTIONS = (
+    *ENCODING_OPTIONS,
+    Parameter(
+        "Headrace-On-Disconnect",
+        "header",
+        Annotated[str, Meta(pattern=r"^(cancel|continue|[0-9]{1,6})$")],
+        "What becomes of the answer when its last reader leaves: `cancel`, `continue`, or seconds to wait for one.",
+    ),
+    Parameter(
+        "Headrace-Timeouts",
+        "header",
+        Annotated[str, Meta(pattern=f"^{_TIMERS}(,{_TIMERS})*$")],
+        "The timers of this request in seconds, as `first_token=60,total=300`; 0: no limit.",
+    ),
+    Parameter("Headrace-Early-Headers", "header", Flag, "`true`: the answer opens at once, before the first token."),
+    Parameter("Headrace-Stream", "header", StreamID, "The id of the new stream, made of 128 random bits."),
+)
+"""What every request that starts an answer may ask for; all but the last two also stand in the body's `headrace`."""
+
+REQUEST_ID = Parameter(
+    "X-Request-Id",
+    "header",
+    Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,128}$")],
+    "An id of your own for this request; the answer repeats it.",
+)
+
+_SAY = "What is a stream?"
+_CHAT = {"model": "offline", "messages": [{"role": "user", "content": _SAY}], "stream": True}
+
+_STREAM_ID = Parameter("stream_id", "path", str, "The id that `Headrace-Stream` told.")
+_NAME = Parameter("name", "path", str, "The name of a model; it may hold slashes.", "offline")
+
+CHAT_COMPLETIONS = Description(
+    group="OpenAI",
+    summary="OpenAI's chat completions",
+    told="The HTTP status waits for the first token, or for the failure, though no longer than one heartbeat.",
+    body=asked.ChatRequest,
+    example=_CHAT,
+    answers=(
+        Answer(JSON, answered.ChatCompletion, told="The whole answer."),
+        Answer(EVENTS, frame=answered.ChatCompletionChunk, told="With `stream: true`: chunks, then `[DONE]`."),
+    ),
+    generates=True,
+)
+COMPLETIONS = Description(
+    group="OpenAI",
+    summary="OpenAI's older completions",
+    told="The prompt is put to the model as a message of its user.",
+    body=asked.CompletionRequest,
+    example={"model": "offline", "prompt": _SAY, "stream": True},
+    answers=(
+        Answer(JSON, answered.TextCompletion, told="The whole answer."),
+        Answer(EVENTS, frame=answered.TextCompletion, told="With `stream: true`: chunks, then `[DONE]`."),
+    ),
+    generates=True,
+)
+MODELS = Description(
+    group="OpenAI",
+    summary="The models of the settings, the default first",
+    told="A model that is not listed can be asked for all the same, as `upstream/model`.",
+    answers=(Answer(JSON, answered.ModelList),),
+)
+MODEL = Description(
+    group="OpenAI",
+    summary="One model",
+    answers=(Answer(JSON, answered.Model),),
+    parameters=(_NAME,),
+    errors=(404,),
+)
+ASSISTANT = Description(
+    group="Headrace",
+    summary="A question to an assistant, answered as typed events",
+    told="`/chat/basic` is always there; each `[assistants.NAME]` of the settings adds one.",
+    body=asked.AssistantRequest,
+    example={"query": _SAY, "stream": True},
+    answers=(
+        Answer(JSON, answered.AssistantAnswer, told="The whole answer."),
+        Answer(EVENTS, frame=answered.TypedFrame, told="With `stream: true`: frames, then `[DONE]`."),
+    ),
+    parameters=(Parameter("assistant", "path", str, "The name of the assistant.", "basic"),),
+    generates=True,
+)
+TEXT_EVENTS = Description(
+    group="Headrace",
+    summary="A question, answered as text over server-sent events",
+    told="An event for each piece of text; line breaks are several `data:` lines. The end of the body is the end of the"
+    " answer; what did not end well says so in an event named `error`.",
+    body=asked.PromptRequest,
+    example={"prompt": _SAY},
+    answers=(
+        Answer(EVENTS, told="Pieces of text."),
+        Answer(JSON, answered.PromptAnswer, told="With `stream: false`: the whole answer."),
+    ),
+    generates=True,
+)
+QUERY = Description(
+    group="Headrace",
+    summary="A question, answered in one piece",
+    body=asked.QueryRequest,
+    example={"question": _SAY},
+    answers=(Answer(JSON, answered.QueryAnswer),),
+    generates=True,
+)
+QUERY_STREAM = Description(
+    group="Headrace",
+    summary="A question, answered as bare text while it is made",
+    told="The body is the answer and nothing else. One that does not end well is cut off before its last chunk.",
+    body=asked.QueryRequest,
+    example={"question": _SAY},
+    answers=(Answer(TEXT, told="The answer."),),
+    generates=True,
+)
+TOKENS = Description(
+    group="Headrace",
+    summary="Ollama's generate, answered as token frames",
+    body=asked.TokensRequest,
+    example={"model": "offline", "prompt": _SAY},
+    answers=(
+        Answer(EVENTS, frame=answered.GeneratedToken, told="Frames; the last one says `done`."),
+        Answer(JSON, answered.GeneratedToken, told="With `stream: false`: one frame with all of it."),
+    ),
+    generates=True,
+)
+CHAT_TOKENS = Description(
+    group="Headrace",
+    summary="A message, answered as token frames",
+    body=asked.MessageRequest,
+    example={"message": _SAY},
+    answers=(
+        Answer(EVENTS, frame=answered.ChatToken, told="Frames; the last one's type is `done`, or `error`."),
+        Answer(JSON, answered.ChatToken, told="With `stream: false`: one frame with all of it."),
+    ),
+    generates=True,
+)
+OLLAMA_GENERATE = Description(
+    group="Ollama",
+    summary="Ollama's generate",
+    told="The body need not be declared as JSON. Without a prompt it asks that the model be loaded.",
+    body=asked.OllamaGenerateRequest,
+    example={"model": "offline", "prompt": _SAY},
+    answers=(
+        Answer(LINES, frame=answered.OllamaLine, told="Lines of JSON; the last one says `done`."),
+        Answer(JSON, answered.OllamaLine, told="With `stream: false`: one object."),
+    ),
+    generates=True,
+)
+OLLAMA_CHAT = Description(
+    group="Ollama",
+    summary="Ollama's chat",
+    told="The body need not be declared as JSON. Without messages it asks that the model be loaded.",
+    body=asked.OllamaChatRequest,
+    example={"model": "offline", "messages": [{"role": "user", "content": _SAY}]},
+    answers=(
+        Answer(LINES, frame=answered.OllamaLine, told="Lines of JSON; the last one says `done`."),
+        Answer(JSON, answered.OllamaLine, told="With `stream: false`: one object."),
+    ),
+    generates=True,
+)
+TAGS = Description(
+    group="Ollama",
+    summary="The models that are configured",
+    told="Nothing is known here of their files.",
+    answers=(Answer(JSON, answered.OllamaTags),),
+)
+VERSION = Description(
+    group="Ollama",
+    summary="The version of Ollama's API that is spoken here",
+    answers=(Answer(JSON, answered.OllamaVersion),),
+)
+ROOT = Description(
+    group="Ollama",
+    summary="That somebody is there",
+    told="What Ollama's clients look for.",
+    answers=(Answer(TEXT),),
+)
+STREAM = Description(
+    group="Streams",
+    summary="What is known of a stream",
+    told="A stream that belongs to another owner is not found.",
+    answers=(Answer(JSON, answered.StreamRecord),),
+    parameters=(_STREAM_ID,),
+    errors=(404,),
+)
+STREAM_EVENTS = Description(
+    group="Streams",
+    summary="One more reader of a stream, from any offset, in any protocol",
+    told="The stream may be running or have ended. What a reader asks of the encoding is asked in headers, as where a"
+    " stream is started.",
+    answers=(
+        Answer(EVENTS, frame=answered.TypedFrame, told="Typed events; other protocols have their own frames."),
+        Answer(LINES, frame=answered.OllamaLine, told="With `protocol=ollama_chat` or `ollama_generate`."),
+        Answer(TEXT, told="With `protocol=plain_text`."),
+        Answer(None, told="An `EventSource` came back to the end of a stream that has ended.", status=204),
+    ),
+    parameters=(
+        _STREAM_ID,
+        Parameter("after", "query", Offset, "The offset of the last event that was read. Left out: from the start."),
+        Parameter("protocol", "query", Protocol, "How the events are written. Left out: `typed_events`."),
+        Parameter("include_usage", "query", Flag, "`true`: the last chunk of OpenAI's protocols holds the usage."),
+        Parameter("Last-Event-ID", "header", Offset, "The same as `after`, and wins over it."),
+        *ENCODING_OPTIONS,
+    ),
+    errors=(404, 410),
+)
+STREAM_CANCEL = Description(
+    group="Streams",
+    summary="Stop a stream for everybody, up to the upstream",
+    told="Twice is the same as once.",
+    answers=(Answer(JSON, answered.Cancelled),),
+    parameters=(_STREAM_ID,),
+    errors=(404,),
+)
+HEALTH = Description(
+    group="Server",
+    summary="How headrace and its upstreams are",
+    told="No upstream is called for it.",
+    answers=(Answer(JSON, answered.Health),),
+    keyless=True,
+)
+READY = Description(
+    group="Server",
+    summary="Whether new requests are taken",
+    answers=(
+        Answer(JSON, answered.Ready, told="New requests are taken."),
+        Answer(JSON, answered.Ready, told="The server drains.", status=503),
+    ),
+    keyless=True,
+)
+OPENAPI = Description(
+    group="Server",
+    summary="These routes as a document for programs",
+    told="OpenAPI 3.1, made from the same table that requests are routed by.",
+    answers=(Answer(JSON, dict[str, Any]),),
+    keyless=True,
+)
+DOCS = Description(
+    group="Pages",
+    summary="These routes as a page for people",
+    told="It loads nothing from any other host.",
+    answers=(Answer(HTML),),
+    keyless=True,
+)
+PAGE_FILE = Description(
+    group="Pages",
+    summary="A file that a page is made of",
+    told="Its address holds the hash of what it holds, so it may be kept for ever.",
+    answers=(
+        Answer("text/javascript"),
+        Answer("text/css"),
+        Answer("image/svg+xml"),
+    ),
+    parameters=(
+        Parameter("digest", "path", str, "The hash of all files of the pages.", "0"),
+        Parameter("file", "path", str, "The name of the file.", "docs.js"),
+    ),
+    errors=(404,),
+    keyless=True,
+)
