@@ -88,6 +88,15 @@ class ReaderOptions(msgspec.Struct, frozen=True, gc=False):
     chunk_size: int | None = None
     """The most characters in one `token` frame; longer deltas are split, nothing is held back (row D7)."""
 
+    def within(self, view: ReaderOptions) -> ReaderOptions:
+        """These, but nothing that `view` does not show, and split as there."""
+        return msgspec.structs.replace(
+            self,
+            rationale=self.rationale and view.rationale,
+            metadata=self.metadata and view.metadata,
+            chunk_size=view.chunk_size if self.chunk_size is None else self.chunk_size,
+        )
+
 
 class Idempotency(msgspec.Struct, frozen=True, gc=False):
     """What makes a second request the same as a first: it joins the first one's stream."""

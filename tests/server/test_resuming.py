@@ -8,7 +8,7 @@ import re
 
 import pytest
 from tests.server.conftest import Place
-from tests.server.reader import DOORS, asking, chat, query
+from tests.server.reader import DOORS, asking, query
 
 from headrace.testing.upstream import DONE, Exchange, delta_chunk, finish_chunk, role_chunk, text_chunk, usage_chunk
 
@@ -79,15 +79,6 @@ async def test_before_and_after_any_event_are_the_bytes_of_an_unbroken_reader(
 async def test_the_first_readers_bytes_are_those_of_any_later_one(place: Place, protocol: str) -> None:
     stream_id, first = await started(place, protocol)
     assert await read(place, f"/v1/streams/{stream_id}/events?protocol={protocol}") == first
-
-
-async def test_l22_a_returning_reader_may_ask_for_usage_as_the_first_did(place: Place) -> None:
-    body = chat(stream_options={"include_usage": True})
-    async with place.upstream(say_everything), asking(place.port, "POST", "/v1/chat/completions", body) as reader:
-        stream_id, first = reader.headers["headrace-stream"], await reader.body()
-    events = f"/v1/streams/{stream_id}/events?protocol=openai_chat"
-    assert await read(place, f"{events}&include_usage=true") == first
-    assert b'"usage"' not in await read(place, events)
 
 
 @pytest.mark.parametrize("protocol", DOORS)

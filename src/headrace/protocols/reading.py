@@ -244,8 +244,8 @@ def read_options(fields: Fields | None, headers: Mapping[str, str]) -> Options:
         _number("heartbeat_seconds", heartbeat)
     if (given := headers.get("headrace-heartbeat")) is not None:
         heartbeat = _number("Headrace-Heartbeat", given)
-    rationale = _flag(headers, "headrace-rationale", body.rationale)
-    event_ids = _flag(headers, "headrace-event-ids", body.event_ids)
+    rationale = flag(headers, "headrace-rationale", body.rationale)
+    event_ids = flag(headers, "headrace-event-ids", body.event_ids)
     return Options(
         on_disconnect=_disconnect(disconnect),
         timeouts=timeouts,
@@ -305,7 +305,12 @@ def _check_timeouts(timeouts: Timeouts) -> None:
             _number(f"timeouts.{name}", seconds)
 
 
-def _flag(headers: Mapping[str, str], name: str, otherwise: bool | None) -> bool | None:
+def flag(headers: Mapping[str, str], name: str, otherwise: bool | None) -> bool | None:
+    """The header, or field of a query, that is true or false; `otherwise` where it is missing.
+
+    Raises:
+        InvalidRequest: it is neither.
+    """
     value = headers.get(name)
     if value is None:
         return otherwise

@@ -26,6 +26,9 @@ from headrace.server.house import House
 GRACE_SECONDS = 10.0
 """How long a run waits for a reader that showed a wish to return (design, section 3)."""
 
+EVERYTHING = ReaderOptions()
+"""What readers may see where no assistant says otherwise: all there is."""
+
 
 class Asked(NamedTuple):
     """What a reader asked for."""
@@ -55,6 +58,7 @@ async def read_request(
     *,
     stream: bool | None = None,
     any_content_type: bool = False,
+    view: ReaderOptions = EVERYTHING,
 ) -> Asked:
     """What is asked for.
 
@@ -65,6 +69,7 @@ async def read_request(
         receive: its body.
         stream: what the route decides; `None`: the request does.
         any_content_type: whether a body need not be declared as JSON, as long as no page of another site sent it.
+        view: the most that the stream's readers may see, this one and every later one.
 
     Raises:
         RequestError: it cannot be read, or is not allowed.
@@ -81,10 +86,13 @@ async def read_request(
             "Headrace-Stream must be 22 to 128 characters of A-Z a-z 0-9 _ . ~ -, made of 128 random bits",
             parameter="Headrace-Stream",
         )
-    if stream is not None and request.stream != stream:
-        request = msgspec.structs.replace(request, stream=stream)
-    if request.on_disconnect is None and request.stream and wishes_to_return(headers):
-        request = msgspec.structs.replace(request, on_disconnect=GRACE_SECONDS)
+    live = request.stream if stream is None else stream
+    on_disconnect = request.on_disconnect
+    if on_disconnect is None and live and wishes_to_return(headers):
+        on_disconnect = GRACE_SECONDS
+    if view is not EVERYTHING:
+        options = options.within(view)
+    request = msgspec.structs.replace(request, stream=live, on_disconnect=on_disconnect, view=options)
     early = headers.get("headrace-early-headers", "").lower() in ("true", "1")
     return Asked(request, options, stream_id, early)
 
@@ -135,12 +143,7 @@ async def chat_assistant(house: House, scope: Scope, receive: Receive) -> None:
         known = ", ".join(f"/chat/{each}" for each in house.settings.assistants)
         raise UnknownRoute(f"no assistant {name!r}. There are: {known}")
     protocol = PROTOCOLS["typed_events"]
-    asked = await read_request(house, protocol, scope, receive)
+    view = ReaderOptions(rationale=settings.rationale, metadata=settings.metadata, chunk_size=settings.chunk_size)
+    asked = await read_request(house, protocol, scope, receive, view=view)
     stream = await house.start_assistant(asked.request, settings, owner_of(scope), stream_id=asked.stream_id)
-    options = msgspec.structs.replace(
-        asked.options,
-        rationale=asked.options.rationale and settings.rationale,
-        metadata=settings.metadata,
-        chunk_size=settings.chunk_size,
-    )
-    await answer(house, protocol, scope, stream, options, early_headers=asked.early_headers)
+    await answer(house, protocol, scope, stream, asked.options, early_headers=asked.early_headers)

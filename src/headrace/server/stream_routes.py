@@ -5,6 +5,7 @@ A stream of somebody else's answers exactly as one that does not exist (L13).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -16,7 +17,7 @@ from headrace.events import Ended, Started, UsageKnown
 from headrace.interfaces import Stream
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.objects import error_object, timing_object, usage_object
-from headrace.protocols.reading import read_options, reader_options
+from headrace.protocols.reading import flag, read_options, reader_options
 from headrace.server.answering import answer_live
 from headrace.server.connection import outlet_of
 from headrace.server.generating import headers_of, owner_of
@@ -34,7 +35,9 @@ async def show_stream(house: House, scope: Scope, receive: Receive) -> None:
 async def stream_events(house: House, scope: Scope, receive: Receive) -> None:
     """`GET /v1/streams/{id}/events?after=&protocol=`: one more reader, from any offset, in any protocol.
 
-    What the first reader asked for in its body is asked for anew: `include_usage` here, everything else in headers.
+    No reader sees more than who asked for the stream. Usage in OpenAI's shapes comes as it was asked for then, unless
+    `include_usage` says otherwise. What else a reader may choose, it chooses anew, in headers, or here in `rationale`
+    and `event_ids`, since an EventSource sends no headers of its own.
     """
     stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
     headers = headers_of(scope)
@@ -50,10 +53,12 @@ async def stream_events(house: House, scope: Scope, receive: Receive) -> None:
             204, [(b"headrace-stream", stream.id.encode("ascii")), (b"x-request-id", outlet.request_id)], b""
         )
         return
-    asked = read_options(None, headers)
+    view = stream.request.view
+    asked = read_options(None, _headers_of(query) | headers)
     if "last-event-id" in headers and "headrace-event-ids" not in headers:
         asked = msgspec.structs.replace(asked, event_ids=True)  # it came from frames with ids, and goes on with them
-    options = reader_options(asked, include_usage=query.get("include_usage", "").lower() in ("true", "1"))
+    include_usage = flag(query, "include_usage", view.include_usage)
+    options = reader_options(asked, include_usage=bool(include_usage)).within(view)
     offset = min(after + 1, stream.length)
     await answer_live(house, stream, PROTOCOLS[name], options, scope, offset=offset, early_headers=True)
 
@@ -97,6 +102,11 @@ def stream_object(stream: Stream) -> dict[str, object]:
 
 def _state(stream: Stream) -> str:
     return "running" if stream.ended is None else "ended"
+
+
+def _headers_of(query: Mapping[str, str]) -> dict[str, str]:
+    """The options in a query as the headers they stand for."""
+    return {f"headrace-{name.replace('_', '-')}": query[name] for name in ("event_ids", "rationale") if name in query}
 
 
 def _query(scope: Scope) -> dict[str, str]:
