@@ -21,7 +21,7 @@ SWEEP_SECONDS = 0.25
 """How often all runs are looked after: their timers, and those that wait for a reader to return."""
 
 CANCELLED = Failure("cancelled", "the answer was cancelled; what was said before stands", 499)
-LEFT = Failure("cancelled", "the answer was cancelled because its last reader left", 499)
+LEFT = Failure("cancelled", "the answer was cancelled because its last reader left", 499, retryable=True)
 SHUT_DOWN = Failure("shutting_down", "the server is shutting down; what was said before stands", 503, retryable=True)
 
 

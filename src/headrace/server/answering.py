@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from starlette.types import Scope
 
 from headrace.errors import HeadraceError
-from headrace.events import FINISHED, Ended
+from headrace.events import CONTENT, FINISHED, Ended
 from headrace.interfaces import ReaderProtocol, Stream
 from headrace.requests import ReaderOptions
 from headrace.server.connection import Headers, outlet_of
@@ -112,8 +112,7 @@ async def answer_whole(
 
 def has_content_before(stream: Stream) -> bool:
     """Whether anything was said before the stream ended."""
-    timing = stream.ended.timing if stream.ended is not None else None
-    return timing is not None and timing.time_to_first_token_ns is not None
+    return any(isinstance(event, CONTENT) for event in stream.said())
 
 
 def wishes_to_return(headers: Mapping[str, str]) -> bool:

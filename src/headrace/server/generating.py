@@ -22,6 +22,7 @@ from headrace.server.bodies import read_body, require_json, require_no_page
 from headrace.server.connection import outlet_of
 from headrace.server.doors import Handler
 from headrace.server.house import House
+from headrace.server.idempotency import idempotency_of
 
 GRACE_SECONDS = 10.0
 """How long a run waits for a reader that showed a wish to return (design, section 3)."""
@@ -79,7 +80,8 @@ async def read_request(
         require_no_page(headers)
     else:
         require_json(headers.get("content-type"))
-    request, options = protocol.read(await read_body(scope, receive, house.settings.server.body_limit_bytes), headers)
+    body = await read_body(scope, receive, house.settings.server.body_limit_bytes)
+    request, options = protocol.read(body, headers)
     stream_id = headers.get("headrace-stream")
     if stream_id is not None and not is_stream_id(stream_id):
         raise InvalidRequest(
@@ -87,12 +89,17 @@ async def read_request(
             parameter="Headrace-Stream",
         )
     live = request.stream if stream is None else stream
+    key = headers.get("idempotency-key")
+    idempotency = None if key is None else idempotency_of(key, scope["path"], body)
     on_disconnect = request.on_disconnect
-    if on_disconnect is None and live and wishes_to_return(headers):
+    # Who waits for a whole answer can come back to it with its key alone.
+    if on_disconnect is None and (idempotency is not None or (live and wishes_to_return(headers))):
         on_disconnect = GRACE_SECONDS
     if view is not EVERYTHING:
         options = options.within(view)
-    request = msgspec.structs.replace(request, stream=live, on_disconnect=on_disconnect, view=options)
+    request = msgspec.structs.replace(
+        request, stream=live, on_disconnect=on_disconnect, view=options, idempotency=idempotency
+    )
     early = headers.get("headrace-early-headers", "").lower() in ("true", "1")
     return Asked(request, options, stream_id, early)
 

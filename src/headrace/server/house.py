@@ -15,6 +15,7 @@ from headrace.observers.request_log import RequestLog
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.runs import Runs
 from headrace.server.delivery import Delivery
+from headrace.server.idempotency import stream_to_join
 from headrace.settings import AssistantSettings, Settings
 
 LOCAL_OWNER = "local"
@@ -40,11 +41,13 @@ class House:
         stream_id: str | None = None,
         middleware: Sequence[Middleware] = (),
     ) -> Stream:
-        """Starts a generation and gives its stream.
+        """Starts a generation and gives its stream; or that of the first, where the request is one sent again.
 
         Raises:
             RequestError: it cannot be started; nothing has begun.
         """
+        if (joined := stream_to_join(self.store, request, owner)) is not None:
+            return joined
         if not request.model:
             request = msgspec.structs.replace(request, model=self.runs.models.default)
         return self.runs.start(request, owner, stream_id=stream_id, middleware=middleware)
