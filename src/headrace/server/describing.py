@@ -98,8 +98,14 @@ OPTIONS = (
     ),
     Parameter("Headrace-Early-Headers", "header", Flag, "`true`: the answer opens at once, before the first token."),
     Parameter("Headrace-Stream", "header", StreamID, "The id of the new stream, made of 128 random bits."),
+    Parameter(
+        "Idempotency-Key",
+        "header",
+        Annotated[str, Meta(pattern=r"^[!-~]{1,255}$")],
+        "Makes the request one that can be sent again: it joins the stream of the first, and is paid for once.",
+    ),
 )
-"""What every request that starts an answer may ask for; all but the last two also stand in the body's `headrace`."""
+"""What every request that starts an answer may ask for; all but the last three also stand in the body's `headrace`."""
 
 REQUEST_ID = Parameter(
     "X-Request-Id",
@@ -280,7 +286,14 @@ STREAM_EVENTS = Description(
         _STREAM_ID,
         Parameter("after", "query", Offset, "The offset of the last event that was read. Left out: from the start."),
         Parameter("protocol", "query", Protocol, "How the events are written. Left out: `typed_events`."),
-        Parameter("include_usage", "query", Flag, "`true`: the last chunk of OpenAI's protocols holds the usage."),
+        Parameter(
+            "include_usage",
+            "query",
+            Flag,
+            "Whether the last chunk of OpenAI's protocols holds the usage. Left out: as the first reader asked.",
+        ),
+        Parameter("event_ids", "query", Flag, "The same as `Headrace-Event-Ids`, which wins over it."),
+        Parameter("rationale", "query", Flag, "The same as `Headrace-Rationale`, which wins over it."),
         Parameter("Last-Event-ID", "header", Offset, "The same as `after`, and wins over it."),
         *ENCODING_OPTIONS,
     ),
