@@ -104,12 +104,12 @@ def delta(text: str) -> bytes:
     return _chunk({"choices": [{"index": 0, "delta": {"content": text}}]})
 
 
-def finish(reason: str = "stop") -> bytes:
-    """The chunk with the finish reason, usage, and the end of the stream."""
-    usage = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
+def finish(reason: str = "stop", *, usage: bool = True) -> bytes:
+    """The chunk with the finish reason, usage if it is told, and the end of the stream."""
+    spent = {"prompt_tokens": 7, "completion_tokens": 2, "total_tokens": 9}
     return (
         _chunk({"choices": [{"index": 0, "delta": {}, "finish_reason": reason}]})
-        + _chunk({"choices": [], "usage": usage})
+        + (_chunk({"choices": [], "usage": spent}) if usage else b"")
         + b"data: [DONE]\n\n"
     )
 

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 from tests.cli.conftest import DEADLINE_SECONDS, Command, Upstream, delta, finish
+from tests.cli.test_tokenizer import with_tokenizer
 
 from headrace.settings import Settings
 
@@ -516,6 +517,7 @@ ELSEWHERE = {
     "logging.format": "test_the_log_format_is_kept",
     "store.kind": "test_what_can_only_be_one_thing_is_refused_as_another",
     "upstreams.provider": "test_what_can_only_be_one_thing_is_refused_as_another",
+    "models.tokenizer": "test_t4_an_answer_is_counted_by_the_tokenizer_that_its_model_names",
 }
 
 
@@ -585,3 +587,12 @@ def test_what_can_only_be_one_thing_is_refused_as_another(command: Command, text
     told = command.run("serve", "--port", "0", "--config", command.settings(text))
     assert told.returncode == 2
     assert "sqlite" in told.stderr or "anthropic" in told.stderr
+
+
+def test_t4_an_answer_is_counted_by_the_tokenizer_that_its_model_names(command: Command, upstreams: Any) -> None:
+    named = with_tokenizer(command, upstreams)
+    asked = command.run("ask", "--json", "--config", named, "-m", "fast", "Is there bread?")
+    assert asked.returncode == 0, asked.stderr
+    usage = json.loads(asked.stdout)["usage"]
+    told = [usage[name] for name in ("prompt_tokens", "completion_tokens", "source", "by")]
+    assert told == [4, 4, "counted", "headrace"]

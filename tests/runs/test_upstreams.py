@@ -3,12 +3,14 @@
 from collections.abc import Sequence
 
 import pytest
+import tokenizers
+from tokenizers.models import WordLevel
 
 from headrace.errors import UnknownModel, UpstreamKeyMissing
 from headrace.events import Ended
 from headrace.interfaces import Write
 from headrace.requests import GenerationRequest, Timeouts
-from headrace.runs import Candidate, Models, Upstream
+from headrace.runs import Candidate, Models, Tokenizer, Upstream
 from headrace.timing import Marks
 
 
@@ -85,6 +87,12 @@ def test_a_service_whose_key_is_not_set_is_not_unknown_but_lacks_its_key() -> No
 def test_what_catches_all_names_catches_those_of_services_without_a_key_too() -> None:
     models = Models(UPSTREAMS, {"*": [Candidate(GROQ, "*")]}, {"openai": "OPENAI_API_KEY"})
     assert models.candidates("openai/gpt-5") == [Candidate(GROQ, "openai/gpt-5")]
+
+
+def test_a_model_of_any_name_is_counted_as_what_catches_it_says() -> None:
+    counts = Tokenizer(tokenizers.Tokenizer(WordLevel({})))
+    models = Models(UPSTREAMS, {"*": [Candidate(GROQ, "*", counts), Candidate(LOCAL, "m", counts)]})
+    assert models.candidates("any") == [Candidate(GROQ, "any", counts), Candidate(LOCAL, "m", counts)]
 
 
 @pytest.mark.parametrize(("name", "meant"), [("fsat", "fast"), ("off-line", "offline"), ("Fast", "fast")])

@@ -6,6 +6,7 @@ appends to a generation's stream.
 
 from headrace.runs.registry import Runs
 from headrace.runs.run import Run
+from headrace.runs.tokenizer import Tokenizer
 from headrace.runs.upstreams import Candidate, Models, Upstream
 
-__all__ = ["Candidate", "Models", "Run", "Runs", "Upstream"]
+__all__ = ["Candidate", "Models", "Run", "Runs", "Tokenizer", "Upstream"]

@@ -39,7 +39,12 @@ def usage_is_known(events: Sequence[Event], ended: Ended) -> bool:
 
 
 def estimated_usage(request: GenerationRequest, events: Sequence[Event]) -> Usage:
-    """The usage of `request`, as it was put to the upstream, and of what `events` say."""
+    """The usage of `request`, as it was put to the upstream, and of what `events` say, by their texts alone."""
+    return estimated(*texts_of(request, events))
+
+
+def texts_of(request: GenerationRequest, events: Sequence[Event]) -> tuple[list[str], list[str]]:
+    """What `request` says, message by message, and what `events` say, piece by piece: all that tokens are made of."""
     said: list[str] = []
     for event in events:
         match event:
@@ -49,4 +54,4 @@ def estimated_usage(request: GenerationRequest, events: Sequence[Event]) -> Usag
                 said.append((event.name or "") + event.arguments)
             case _:
                 pass  # nothing that a model said
-    return estimated([message.text() for message in request.messages], said)
+    return [message.text() for message in request.messages], said

@@ -33,8 +33,9 @@ from headrace.events import (
 from headrace.identifiers import chance
 from headrace.interfaces import Batch, Middleware, Stream
 from headrace.requests import Timeouts
-from headrace.runs.accounting import NOTHING_SPENT, estimated_usage, spends_nothing, usage_is_known
+from headrace.runs.accounting import NOTHING_SPENT, estimated_usage, spends_nothing, texts_of, usage_is_known
 from headrace.runs.recovery import Again, End, NextUpstream, decide, kind_of
+from headrace.runs.tokenizer import Tokenizer
 from headrace.runs.upstreams import Candidate
 from headrace.timing import Marks, TokenKind, measured
 from headrace.usage import Usage, estimated
@@ -69,6 +70,7 @@ class Run:
         "_speaking",
         "_spent",
         "_stopped",
+        "_tokenizer",
         "stream",
         "task",
     )
@@ -96,6 +98,8 @@ class Run:
         self._speaking = False
         # Whether an upstream may have worked for this, with whatever success.
         self._spent = False
+        # Of the upstream turned to: counts what it does not report.
+        self._tokenizer: Tokenizer | None = None
         self._seen_length = 0
         self._quiet_since_ns = 0
         # Why the task was told to stop: an ending to write, or a timer that ran out.
@@ -128,7 +132,22 @@ class Run:
         except Exception:
             logger.exception("stream %s: a fault of our own ended it", self.stream.id)
             ended = self._ended_by(InternalError("headrace made a mistake with this answer; its log says which"))
-        self._finish(ended)
+        # What is left is ours to do: no timer runs meanwhile, and the time it takes is not the answer's.
+        self._limits = None
+        timing = measured(self._accepted_ns, self._clock.monotonic_ns(), self._marks, self._attempts)
+        stopped = self._stopped
+        try:
+            usage = await self._usage_left_out(ended)
+        except asyncio.CancelledError as cancelled:
+            # Too late to change the ending; but whoever cancels need not wait until long texts are counted.
+            usage = self._estimated_usage()
+            if self._stopped is stopped:
+                foreign = cancelled
+        except Exception:
+            logger.exception("stream %s: its tokens could not be counted", self.stream.id)
+            usage = self._estimated_usage()
+        last = msgspec.structs.replace(ended, timing=timing)
+        self.stream.append((last,) if usage is None else (UsageKnown(usage), last))
         if foreign is not None:
             raise foreign
 
@@ -239,6 +258,7 @@ class Run:
 
     async def _ask(self, candidate: Candidate) -> Ended:
         upstream = candidate.upstream
+        self._tokenizer = candidate.tokenizer
         self._marks = marks = Marks(self._clock.monotonic_ns())
         request = msgspec.structs.replace(self._prepared, model=candidate.model)
         self._held = []
@@ -297,24 +317,22 @@ class Run:
         cut = self._speaking and isinstance(error, UpstreamError)
         return Ended("incomplete" if cut else "error", error.failure())
 
-    def _finish(self, ended: Ended) -> None:
-        now = self._clock.monotonic_ns()
-        timing = measured(self._accepted_ns, now, self._marks, self._attempts)
-        last = msgspec.structs.replace(ended, timing=timing)
-        try:
-            usage = self._usage_left_out(ended)
-        except Exception:
-            logger.exception("stream %s: its usage could not be estimated", self.stream.id)
-            usage = estimated([], [])  # the ending is written whatever happens
-        self.stream.append((last,) if usage is None else (UsageKnown(usage), last))
-
-    def _usage_left_out(self, ended: Ended) -> Usage | None:
+    async def _usage_left_out(self, ended: Ended) -> Usage | None:
         events = self.stream.said()
         if usage_is_known(events, ended):
             return None
         if not self._spent and not self._speaking:
             return NOTHING_SPENT
-        return estimated_usage(self._prepared, events)
+        if self._tokenizer is not None:
+            return await self._tokenizer.usage(*texts_of(self._prepared, events))
+        return self._estimated_usage()
+
+    def _estimated_usage(self) -> Usage:
+        try:
+            return estimated_usage(self._prepared, self.stream.said())
+        except Exception:
+            logger.exception("stream %s: its usage could not be estimated", self.stream.id)
+            return estimated([], [])  # the ending is written whatever happens
 
 
 _KINDS: dict[type[Event], TokenKind] = {TextDelta: "text", ReasoningDelta: "reasoning", ToolCallDelta: "tool_call"}

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from headrace.errors import UnknownModel, UpstreamKeyMissing
 from headrace.interfaces import Provider
 from headrace.requests import Timeouts
+from headrace.runs.tokenizer import Tokenizer
 
 
 @dataclass(slots=True)
@@ -47,6 +48,8 @@ class Candidate:
 
     upstream: Upstream
     model: str
+    tokenizer: Tokenizer | None = None
+    """Counts the tokens that the upstream does not report; `None`: they are estimated."""
 
     @property
     def full_name(self) -> str:
@@ -89,7 +92,7 @@ class Models:
         if slash and model and upstream in self.upstreams:
             return [Candidate(self.upstreams[upstream], model)]
         if (anything := self.named.get("*")) is not None:
-            return [Candidate(each.upstream, name if each.model == "*" else each.model) for each in anything]
+            return [replace(each, model=name) if each.model == "*" else each for each in anything]
         if slash and model and (variable := self.missing.get(upstream)) is not None:
             words = f"{upstream} needs {variable}, which is not set. Set it and start headrace again"
             raise UpstreamKeyMissing(words, upstream=upstream)

@@ -19,7 +19,7 @@ from headrace.observers.request_log import RequestLog
 from headrace.providers import PROVIDERS
 from headrace.providers.catalogue import SERVICES, completed
 from headrace.providers.offline import OfflineProvider
-from headrace.runs import Candidate, Models, Runs, Upstream
+from headrace.runs import Candidate, Models, Runs, Tokenizer, Upstream
 from headrace.server.house import House
 from headrace.settings import Settings, UpstreamSettings
 from headrace.streams.memory import MemoryStore
@@ -94,14 +94,18 @@ def _missing_keys(upstreams: Mapping[str, Upstream], environment: Mapping[str, s
 def _named(settings: Settings, upstreams: Mapping[str, Upstream]) -> dict[str, list[Candidate]]:
     """The models of the settings in their order, then `offline`, which is the default where there are none."""
     named: dict[str, list[Candidate]] = {}
+    tokenizers: dict[str, Tokenizer] = {}
     for model in settings.models:
+        if model.tokenizer is not None and model.tokenizer not in tokenizers:
+            tokenizers[model.tokenizer] = Tokenizer.open(model.tokenizer, model.name)
+        tokenizer = None if model.tokenizer is None else tokenizers[model.tokenizer]
         candidates = []
         for target in model.upstreams:
             upstream, _, name = target.partition("/")
             if upstream not in upstreams:
                 known = ", ".join(upstreams)
                 raise SettingsError(f"model {model.name!r}: no upstream {upstream!r}. There are: {known}")
-            candidates.append(Candidate(upstreams[upstream], name))
+            candidates.append(Candidate(upstreams[upstream], name, tokenizer))
         if not candidates:
             raise SettingsError(
                 f'model {model.name!r} has no upstreams: give it some, as ["groq/llama-3.1-8b-instant"]'

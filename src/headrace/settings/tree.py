@@ -101,6 +101,8 @@ class ModelSettings(msgspec.Struct, frozen=True):
     """What readers ask for; `*` catches every other name."""
     upstreams: tuple[UpstreamModel, ...]
     """`upstream/model`, in the order they are tried."""
+    tokenizer: str | None = None
+    """A `tokenizer.json` that counts tokens where the upstream reports none (extra `tokens`). `None`: an estimate."""
 
 
 class AssistantSettings(msgspec.Struct, frozen=True):
