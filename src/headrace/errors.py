@@ -30,6 +30,7 @@
     ├── StoreError                  503  the stream could not be kept
     ├── InternalError               500  our own rule was broken
     └── SettingsError               settings that cannot be used; never reaches a reader
+        └── StoreInUse                  another process has the file
 
 Being cancelled is an ending, not an error. How each protocol spells an error is in its own file.
 Vocabulary: imports only its neighbours on this floor.
@@ -344,3 +345,12 @@ class SettingsError(HeadraceError):
     """Settings that cannot be used. The message names the key and what to do."""
 
     code = "invalid_settings"
+
+
+class StoreInUse(SettingsError):
+    """Another process keeps its streams in the same file."""
+
+    def __init__(self, message: str, *, holder: str = "unknown") -> None:
+        super().__init__(message)
+        self.holder = holder
+        """Its process ID, as far as it is known."""

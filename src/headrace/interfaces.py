@@ -115,8 +115,15 @@ class Stream(Protocol):
         """All that may be read, to be folded: `beginning`, and every event from the horizon on."""
         ...
 
+    def appended(self) -> Sequence[Event]:
+        """The same and what was appended but may not be read yet. For the stream's run alone."""
+        ...
+
     def append(self, batch: Batch) -> None:
-        """Numbers the events of `batch` and wakes every reader once. Only the stream's run calls it.
+        """Numbers the events of `batch`; once they are kept they may be read, and every reader is woken once.
+
+        Only the stream's run calls it. What cannot be kept ends the stream, and the store tells of it
+        (`StreamStore.tell_failures`).
 
         Raises:
             ValueError: the stream has ended.
@@ -213,6 +220,14 @@ class StreamStore(Protocol):
 
     def sweep(self) -> None:
         """Forgets the streams that ended longer ago than the retention."""
+        ...
+
+    def tell_failures(self, tell: Callable[[Stream], None]) -> None:
+        """Has `tell` called for every stream that goes on and cannot be kept, before it is ended."""
+        ...
+
+    async def close(self) -> None:
+        """Keeps what is left to keep, and closes what is open."""
         ...
 
 

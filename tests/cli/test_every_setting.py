@@ -3,6 +3,7 @@ through one proof for each setting; a setting without a proof fails here."""
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import http.client
 import json
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, get_args, get_origin
 from urllib.parse import urlsplit
 
@@ -20,7 +22,12 @@ import pytest
 from tests.cli.conftest import DEADLINE_SECONDS, Command, Upstream, delta, finish
 from tests.cli.test_tokenizer import with_tokenizer
 
-from headrace.settings import Settings
+from headrace.clock import SystemClock
+from headrace.events import Ended, TextDelta
+from headrace.requests import GenerationRequest
+from headrace.server.wiring import open_store
+from headrace.settings import Settings, StoreSettings
+from headrace.streams.database import Database, Durability
 
 REASONING = b'data: {"choices":[{"index":0,"delta":{"reasoning_content":"hm"}}]}\n\n'
 LIKE_ALICE = {"Authorization": "Bearer alice"}
@@ -87,6 +94,8 @@ class Both:
     upstream: Upstream
     port: int
     """The one that the changed settings ask for."""
+    folder: Path
+    """Where the changed server runs."""
 
     def asked(self) -> dict[str, Any]:
         """The body of the last request that reached the upstream."""
@@ -145,6 +154,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         max_streams = 3
         [store]
         retention_hours = 0.0003
+        path = "streams/kept.db"
         [timeouts]
         connect = 0.3
         first_token = 0.5
@@ -206,7 +216,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         line = process.stdout.readline()
         assert line, process.communicate()[1].decode()
         urls.append(json.loads(line)["url"])
-    yield Both(Running(urls[0], {}), Running(urls[1], LIKE_ALICE), upstream, port)
+    yield Both(Running(urls[0], {}), Running(urls[1], LIKE_ALICE), upstream, port, changed.folder)
     for process in processes:
         process.kill()
         process.communicate()
@@ -348,6 +358,12 @@ def _(both: Both) -> None:
     with both.changed.ask("lab/hangs"), both.changed.ask("lab/hangs"), both.changed.ask("lab/hangs"):
         assert both.changed.status("POST", "/chat/basic", {"query": "hi", "stream": True}) == 503
         assert both.default.status("POST", "/chat/basic", {"query": "hi", "stream": True}) == 200
+
+
+@proves("store.path")
+def _(both: Both) -> None:
+    assert (both.folder / "streams" / "kept.db").stat().st_size > 0
+    assert not (both.folder / ".local").exists()
 
 
 @proves("store.retention_hours")
@@ -515,7 +531,9 @@ ELSEWHERE = {
     "server.drain_seconds": "test_draining_takes_no_longer_than_the_settings_allow",
     "logging.level": "test_the_log_level_is_kept",
     "logging.format": "test_the_log_format_is_kept",
-    "store.kind": "test_what_can_only_be_one_thing_is_refused_as_another",
+    "store.kind": "test_a_store_in_memory_leaves_no_file",
+    "store.durability": "test_durability_is_what_the_file_is_opened_with",
+    "store.retention_megabytes": "test_the_file_may_grow_as_large_as_is_said",
     "upstreams.provider": "test_what_can_only_be_one_thing_is_refused_as_another",
     "models.tokenizer": "test_t4_an_answer_is_counted_by_the_tokenizer_that_its_model_names",
 }
@@ -582,11 +600,71 @@ def test_the_log_format_is_kept(command: Command) -> None:
     assert " info    answered stream=" in logged(command, "--log-format", "text")
 
 
-@pytest.mark.parametrize("text", ["store.kind = 'sqlite'", "[[upstreams]]\nname = 'groq'\nprovider = 'anthropic'"])
+def test_a_store_in_memory_leaves_no_file(command: Command) -> None:
+    logged(command)
+    assert (command.folder / ".local/share/headrace/headrace.db").exists()
+    (command.folder / "memory").mkdir()
+    command.folder /= "memory"
+    command.variables["HEADRACE_STORE_KIND"] = "memory"
+    logged(command)
+    assert not (command.folder / ".local").exists()
+
+
+@pytest.mark.parametrize(("durability", "level"), [("memory", 1), ("process", 1), ("power", 2)])
+def test_durability_is_what_the_file_is_opened_with(
+    tmp_path: Path, durability: Durability, level: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[Database, Durability]] = []
+    whole = Database.open
+
+    def remembered(path: Path, durability: Durability) -> Database:
+        opened.append((whole(path, durability), durability))
+        return opened[-1][0]
+
+    monkeypatch.setattr(Database, "open", remembered)
+
+    async def open_and_close() -> int:
+        settings = StoreSettings(path=str(tmp_path / "headrace.db"), durability=durability)
+        store = open_store(settings, SystemClock())
+        stream = store.create("s", "ann", GenerationRequest("fast", ()))
+        stream.append([TextDelta("a")])
+        shown = stream.length
+        (found,) = opened[0][0]._connection.execute("PRAGMA synchronous").fetchone()
+        await store.close()
+        assert shown == (1 if durability == "memory" else 0)
+        return int(found)
+
+    assert asyncio.run(open_and_close()) == level
+    assert opened[0][1] == durability
+
+
+def test_the_file_may_grow_as_large_as_is_said(tmp_path: Path) -> None:
+    async def kept(megabytes: int) -> int:
+        store = open_store(
+            StoreSettings(path=str(tmp_path / f"{megabytes}.db"), retention_megabytes=megabytes), SystemClock()
+        )
+        for number in range(30):
+            store.create(str(number), "ann", GenerationRequest("fast", ())).append(
+                [TextDelta("x" * 100_000), Ended("stop")]
+            )
+        await store.close()
+        store = open_store(
+            StoreSettings(path=str(tmp_path / f"{megabytes}.db"), retention_megabytes=megabytes), SystemClock()
+        )
+        store.sweep()
+        left = len(store.list("ann"))
+        await store.close()
+        return left
+
+    assert asyncio.run(kept(100)) == 30
+    assert asyncio.run(kept(1)) < 30
+
+
+@pytest.mark.parametrize("text", ["store.kind = 'redis'", "[[upstreams]]\nname = 'groq'\nprovider = 'anthropic'"])
 def test_what_can_only_be_one_thing_is_refused_as_another(command: Command, text: str) -> None:
     told = command.run("serve", "--port", "0", "--config", command.settings(text))
     assert told.returncode == 2
-    assert "sqlite" in told.stderr or "anthropic" in told.stderr
+    assert "redis" in told.stderr or "anthropic" in told.stderr
 
 
 def test_t4_an_answer_is_counted_by_the_tokenizer_that_its_model_names(command: Command, upstreams: Any) -> None:

@@ -59,15 +59,17 @@ class Full(MemoryStore):
         raise StoreError("the disk is full")
 
 
-def test_a_store_is_written_read_and_cleared() -> None:
+@pytest.mark.anyio
+async def test_a_store_is_written_read_and_cleared() -> None:
     memory = MemoryStore(ManualClock(), 3600)
-    assert examination.store(memory, "memory", "s" * 32, ManualClock()).state == "ok"
+    assert (await examination.store(memory, "memory", "s" * 32, ManualClock())).state == "ok"
     assert not memory.list("headrace doctor")
 
 
 @pytest.mark.parametrize(("kind", "words"), [(Forgetful, "not what was written"), (Full, "the disk is full")])
-def test_a_store_that_does_not_keep_is_told(kind: type[MemoryStore], words: str) -> None:
-    finding = examination.store(kind(SystemClock(), 3600), "memory", "s" * 32, SystemClock())
+@pytest.mark.anyio
+async def test_a_store_that_does_not_keep_is_told(kind: type[MemoryStore], words: str) -> None:
+    finding = await examination.store(kind(SystemClock(), 3600), "memory", "s" * 32, SystemClock())
     assert (finding.state, words in finding.detail) == ("broken", True)
 
 

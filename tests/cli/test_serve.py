@@ -90,7 +90,7 @@ def test_at_a_terminal_it_says_what_it_found_and_what_to_type_next(command: Comm
         "upstreams  offline  built in                ready",
         "           groq     GROQ_API_KEY set        not called until used",
         "           openai   OPENAI_API_KEY not set  set it to use openai/…",
-        "store      memory   ended streams can be read again for 24 h",
+        "store      sqlite   ~/.local/share/headrace/headrace.db   ended streams can be read again for 24 h",
         "auth       off, this machine only. To listen elsewhere: headrace serve --host 0.0.0.0 --auth",
         f"try        curl -N {url}/v1/chat/completions -H 'Content-Type: application/json' -d "
         '\'{"model":"offline","stream":true,'

@@ -32,7 +32,7 @@ def test_l52_the_origin_of_each_value_is_shown(command: Command) -> None:
     assert told["server.max_streams"] == {"value": 7, "origin": "./.env"}
     assert told["server.drain_seconds"] == {"value": 5.0, "origin": "./headrace.toml"}
     assert told["server.auth"] == {"value": True, "origin": "~/.config/headrace/config.toml"}
-    assert told["store.kind"] == {"value": "memory", "origin": "default"}
+    assert told["store.kind"] == {"value": "sqlite", "origin": "default"}
     lines = command.run("settings", "--origin").stdout.splitlines()
     (port,) = [line for line in lines if line.startswith("server.port ")]
     assert port.split() == ["server.port", "=", "82", "#", "./.env"]

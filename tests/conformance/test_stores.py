@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 
@@ -12,17 +13,45 @@ from headrace.errors import UnknownStream
 from headrace.events import Event
 from headrace.interfaces import Batch, StreamStore
 from headrace.requests import GenerationRequest
+from headrace.streams.database import Durability
+from headrace.streams.journaled import JournaledStore
 from headrace.streams.memory import MemoryStore, MemoryStream
 from headrace.testing.check_store import OpenStore, check_store
 
 pytestmark = pytest.mark.anyio
 
-STORES: Mapping[str, OpenStore] = {"memory": MemoryStore}
+
+@pytest.fixture
+async def journaled(tmp_path: Path) -> AsyncIterator[Callable[[Durability], OpenStore]]:
+    """Opens stores on files, each on one of its own, and closes them all."""
+    opened: list[JournaledStore] = []
+
+    def opener(durability: Durability) -> OpenStore:
+        def open_store(clock: Clock, retention_seconds: float) -> JournaledStore:
+            path = tmp_path / f"{len(opened)}.db"
+            # Hardly anything stays in the journal or in memory, so that all the ways of a store are gone.
+            store = JournaledStore(
+                clock, path, retention_seconds, durability=durability, remembered_bytes=0, journal_bytes=2000
+            )
+            opened.append(store)
+            return store
+
+        return open_store
+
+    yield opener
+    for store in opened:
+        await store.close()
 
 
-@pytest.mark.parametrize("name", STORES)
-async def test_every_store_keeps_its_promises(name: str) -> None:
-    await check_store(STORES[name])
+async def test_the_memory_store_keeps_its_promises() -> None:
+    await check_store(MemoryStore)
+
+
+@pytest.mark.parametrize("durability", get_args(Durability))
+async def test_the_journaled_store_keeps_its_promises(
+    durability: Durability, journaled: Callable[[Durability], OpenStore]
+) -> None:
+    await check_store(journaled(durability))
 
 
 # --- the suite finds what is wrong: a store that breaks one promise each

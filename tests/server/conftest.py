@@ -168,6 +168,7 @@ def process(folder: Path, settings: str = "", variables: Mapping[str, str] = {})
     """`headrace serve` with these settings in TOML, and nothing else of this machine."""
     (folder / "settings.toml").write_text(settings, encoding="utf-8")
     ready_path, log_path = folder / "ready", folder / "log"
+    ready_path.unlink(missing_ok=True)  # of a server before this one
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     with log_path.open("wb") as log:
         popen = subprocess.Popen(

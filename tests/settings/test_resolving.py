@@ -25,7 +25,7 @@ def refusal(text: str = "", environment: dict[str, str] | None = None, *, truste
 def test_nothing_said_gives_what_a_stranger_wants_on_the_first_run() -> None:
     settings = resolve({}, {}, []).settings
     assert settings == Settings()
-    assert (settings.server.host, settings.server.port, settings.store.kind) == ("127.0.0.1", 8000, "memory")
+    assert (settings.server.host, settings.server.port, settings.store.kind) == ("127.0.0.1", 8000, "sqlite")
     assert settings.timeouts == Timeouts(connect=5.0, first_token=120.0, between_tokens=30.0, total=600.0)
     assert "basic" in settings.assistants
 
@@ -187,7 +187,7 @@ UNUSABLE: list[tuple[str, str]] = [
         "[[upstreams]]\nname = 'g'\n[[upstreams]]\nname = 'g'",
         "upstreams in ./headrace.toml holds two entries with the same name; leave one out",
     ),
-    ("store.kind = 'sqlite'", 'store.kind in ./headrace.toml is "sqlite": wants "memory"'),
+    ("store.kind = 'redis'", 'store.kind in ./headrace.toml is "redis": wants "sqlite" or "memory"'),
     (
         "[[upstreams]]\nname = 'g'\nbase_url = 'lab:8001'",
         'upstreams.g.base_url in ./headrace.toml is "lab:8001": wants an address as https://host/v1',

@@ -12,8 +12,9 @@ import click
 from headrace.cli import environment
 from headrace.cli.answers import server_here
 from headrace.cli.exits import CHECK, DONE
-from headrace.errors import SettingsError
-from headrace.settings import Settings
+from headrace.clock import Clock
+from headrace.errors import SettingsError, StoreInUse
+from headrace.settings import Settings, StoreSettings
 from headrace.wire import json_text
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ async def _examine(config: Sequence[str], *, probe: bool) -> list[Finding]:
         rows, discovered = [], Settings()
     before_ns = clock.monotonic_ns()
     async with open_house(discovered, variables) as house:
-        found.append(examination.store(house.store, settings.store.kind, house.runs.identifiers.new(), clock))
+        found.append(await _store(settings.store, house.runs.identifiers.new(), clock))
         found.append(examination.clock(clock.unix_ns(), before_ns, clock.monotonic_ns()))
         here = await server_here()
         found.append(Finding("server", "ok", "none on the usual port" if here is None else f"one answers at {here}"))
@@ -78,6 +79,24 @@ async def _examine(config: Sequence[str], *, probe: bool) -> list[Finding]:
         if probe:
             found += await examination.probe(house, rows)
     return found
+
+
+async def _store(settings: StoreSettings, stream_id: str, clock: Clock) -> Finding:
+    from headrace.cli import examination
+    from headrace.cli.examination import Finding
+    from headrace.server.wiring import open_store, store_path
+
+    where = settings.kind if settings.kind == "memory" else f"{settings.kind} {store_path(settings)}"
+    try:
+        store = open_store(settings, clock)
+    except StoreInUse as error:
+        return Finding("store", "ok", f"{where}: process {error.holder} keeps its streams there; it was not tried")
+    except SettingsError as error:
+        return Finding("store", "broken", error.message)
+    try:
+        return await examination.store(store, where, stream_id, clock)
+    finally:
+        await store.close()
 
 
 def text(found: Sequence[Finding]) -> str:

@@ -25,6 +25,7 @@ State: TypeAlias = Literal["ok", "note", "broken"]
 
 MOST_TOKENS = 16
 """The most an upstream is asked for: it is cancelled after the first, but some think before they speak."""
+KEEPING_SECONDS = 5.0
 _QUESTION = "What is an offset?"
 
 # Most services list more than what chats, in an order of their own; these words are in the names of what does not.
@@ -82,20 +83,29 @@ def settings(resolved: Resolved, documents: Sequence[Document], own: str) -> Fin
     return Finding("settings", "ok", f"{words}; {values}")
 
 
-def store(store: StreamStore, kind: str, stream_id: str, clock: Clock) -> Finding:
-    """Whether a stream can be kept, read back and forgotten."""
+async def store(store: StreamStore, where: str, stream_id: str, clock: Clock) -> Finding:
+    """Whether a stream can be kept in a store, read back and forgotten."""
     owner = "headrace doctor"
     written = (Started(stream_id, "none", clock.unix_ns()), Ended("stop"))
+    kept = asyncio.Event()
     try:
         stream = store.create(stream_id, owner, GenerationRequest(model="none", messages=()))
+        stream.attach(kept.set)
         stream.append(written)
+        async with asyncio.timeout(KEEPING_SECONDS):
+            while stream.ended is None:
+                await kept.wait()
+                kept.clear()
+        stream.detach(kept.set)
         read = tuple(store.open(stream_id, owner).read(0, len(written)))
         store.delete(stream_id, owner)
     except HeadraceError as error:
-        return Finding("store", "broken", f"{kind}: {error.message}")
+        return Finding("store", "broken", f"{where}: {error.message}")
+    except TimeoutError:
+        return Finding("store", "broken", f"{where}: a stream was not kept within {KEEPING_SECONDS:g} s")
     if read != written:
-        return Finding("store", "broken", f"{kind}: what was read back is not what was written")
-    return Finding("store", "ok", f"{kind}: a stream was kept, read back and forgotten")
+        return Finding("store", "broken", f"{where}: what was read back is not what was written")
+    return Finding("store", "ok", f"{where}: a stream was kept, read back and forgotten")
 
 
 def clock(unix_ns: int, before_ns: int, after_ns: int) -> Finding:

@@ -5,13 +5,16 @@ Pure: facts in, lines out.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
 import headrace
 from headrace.server.discovery import Found
+from headrace.server.wiring import store_path
 from headrace.settings import Settings
 from headrace.wire import json_text
 
@@ -54,7 +57,7 @@ def json_lines(ready: Ready) -> list[bytes]:
     events: list[dict[str, object]] = [
         {"event": "ready", "url": ready.url, "pid": ready.pid, "version": headrace.__version__},
         *upstreams,
-        {"event": "store", "kind": settings.store.kind, "retention_hours": settings.store.retention_hours},
+        _store_event(settings),
         {"event": "auth", "on": settings.server.auth, "keys": len(settings.keys)},
         {"event": "settings", "files": list(ready.origins)},
         {"event": "try", "try": try_line(ready)},
@@ -84,7 +87,18 @@ def try_line(ready: Ready) -> str:
 
 
 def _store(settings: Settings) -> str:
-    return f"{settings.store.kind:8} ended streams can be read again for {settings.store.retention_hours:g} h"
+    kept = f"ended streams can be read again for {settings.store.retention_hours:g} h"
+    if settings.store.kind == "memory":
+        return f"memory   {kept}, and are gone when this process ends"
+    path = str(store_path(settings.store))
+    home = str(Path.home())
+    return f"sqlite   {'~' + path[len(home) :] if path.startswith(home + os.sep) else path}   {kept}"
+
+
+def _store_event(settings: Settings) -> dict[str, object]:
+    store = settings.store
+    path = {"path": str(store_path(store))} if store.kind == "sqlite" else {}
+    return {"event": "store", "kind": store.kind, **path, "retention_hours": store.retention_hours}
 
 
 def _auth(settings: Settings) -> str:

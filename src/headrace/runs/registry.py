@@ -22,6 +22,7 @@ SWEEP_SECONDS = 0.25
 
 CANCELLED = Failure("cancelled", "the answer was cancelled; what was said before stands", 499)
 LEFT = Failure("cancelled", "the answer was cancelled because its last reader left", 499, retryable=True)
+NOT_KEPT = Failure("store_failed", "the answer could not be kept; what was shown before stands", 503, retryable=True)
 SHUT_DOWN = Failure("shutting_down", "the server is shutting down; what was said before stands", 503, retryable=True)
 
 
@@ -49,6 +50,7 @@ class Runs:
         # Until when those without readers wait for one to return, on the monotonic clock.
         self._waiting_until_ns: dict[tuple[str, str], float] = {}
         self._sweeper: asyncio.Task[None] | None = None
+        store.tell_failures(self._not_kept)
 
     def __len__(self) -> int:
         """How many runs are in progress."""
@@ -149,6 +151,8 @@ class Runs:
         finally:
             del self._live[key]
             self._waiting_until_ns.pop(key, None)
+            if run.stream.ended is None:
+                await _kept_to_its_end(run.stream)
             for observer in self._observers:
                 try:
                     observer.ended(run.stream)
@@ -156,7 +160,24 @@ class Runs:
                     # An observer measures; it may not harm what it measures, nor the next observer.
                     logger.exception("an observer failed on stream %s", run.stream.id)
 
+    def _not_kept(self, stream: Stream) -> None:
+        # The store ends it, and takes nothing more of it: what is left to do is to stop its upstream.
+        if (run := self._live.get((stream.owner, stream.id))) is not None:
+            run.cancel(NOT_KEPT)
+
     async def _sweep(self) -> None:
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             self.look_after()
+
+
+async def _kept_to_its_end(stream: Stream) -> None:
+    """Waits until the last event, which was appended, may be read."""
+    kept = asyncio.Event()
+    stream.attach(kept.set)
+    try:
+        while stream.ended is None:
+            await kept.wait()
+            kept.clear()
+    finally:
+        stream.detach(kept.set)

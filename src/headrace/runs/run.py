@@ -318,7 +318,7 @@ class Run:
         return Ended("incomplete" if cut else "error", error.failure())
 
     async def _usage_left_out(self, ended: Ended) -> Usage | None:
-        events = self.stream.said()
+        events = self.stream.appended()
         if usage_is_known(events, ended):
             return None
         if not self._spent and not self._speaking:

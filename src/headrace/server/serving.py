@@ -67,7 +67,7 @@ async def _serve(
     listener: socket.socket,
     on_ready: Callable[[str, int], None],
 ) -> int:
-    async with open_house(settings, environment) as house:
+    async with open_house(settings, environment, keeps_streams=True) as house:
         # What lives from here to the end is not looked at again, and requests leave next to no cycles behind: the
         # collector's usual pace (every 700 objects) cost 5 % of a busy server's time.
         gc.collect()

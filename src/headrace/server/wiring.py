@@ -9,10 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import SettingsError
-from headrace.interfaces import Provider
+from headrace.interfaces import Provider, StreamStore
 from headrace.knowledge.index import KnowledgeIndex
 from headrace.knowledge.manual import index_manual
 from headrace.observers.request_log import RequestLog
@@ -20,8 +21,10 @@ from headrace.providers import PROVIDERS
 from headrace.providers.catalogue import SERVICES, completed
 from headrace.providers.offline import OfflineProvider
 from headrace.runs import Candidate, Models, Runs, Tokenizer, Upstream
+from headrace.runs.restart import end_interrupted
 from headrace.server.house import House
-from headrace.settings import Settings, UpstreamSettings
+from headrace.settings import Settings, StoreSettings, UpstreamSettings
+from headrace.streams.journaled import JournaledStore
 from headrace.streams.memory import MemoryStore
 
 OFFLINE = "offline"
@@ -29,18 +32,23 @@ OFFLINE = "offline"
 
 
 @asynccontextmanager
-async def open_house(settings: Settings, environment: Mapping[str, str]) -> AsyncIterator[House]:
+async def open_house(
+    settings: Settings, environment: Mapping[str, str], *, keeps_streams: bool = False
+) -> AsyncIterator[House]:
     """The house that these settings describe.
 
     Args:
         settings: completed with whatever was found (`headrace.server.discovery`).
         environment: where the keys are, by the names the settings give.
+        keeps_streams: whether streams are kept where the settings say, as a server does; else in memory alone.
 
     Raises:
-        SettingsError: an upstream or a model cannot be what they say.
+        SettingsError: an upstream, a model or the store cannot be what they say.
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
+        store = open_store(settings.store, clock) if keeps_streams else _in_memory(settings.store, clock)
+        stack.push_async_callback(store.close)
         upstreams = {OFFLINE: Upstream(OFFLINE, _offline(stack), settings.timeouts)}
         for each in map(completed, settings.upstreams):
             if each.name == OFFLINE:
@@ -52,7 +60,6 @@ async def open_house(settings: Settings, environment: Mapping[str, str]) -> Asyn
             )
         log = RequestLog(asyncio.get_running_loop())
         stack.callback(log.flush)
-        store = MemoryStore(clock, settings.store.retention_hours * 3600)
         runs = Runs(
             store,
             Models(upstreams, _named(settings, upstreams), _missing_keys(upstreams, environment)),
@@ -61,8 +68,40 @@ async def open_house(settings: Settings, environment: Mapping[str, str]) -> Asyn
             most=settings.server.max_streams,
         )
         runs.open()
+        if isinstance(store, JournaledStore):
+            end_interrupted(store.unfinished)
         stack.push_async_callback(runs.close)
         yield House(settings, clock, store, runs, log)
+
+
+def open_store(settings: StoreSettings, clock: Clock) -> StreamStore:
+    """The store that these settings describe. Needs a running event loop; close it.
+
+    Raises:
+        SettingsError: its file cannot be used, or another process uses it.
+    """
+    if settings.kind == "memory":
+        return _in_memory(settings, clock)
+    return JournaledStore(
+        clock,
+        store_path(settings),
+        settings.retention_hours * 3600,
+        durability=settings.durability,
+        retained_bytes=settings.retention_megabytes << 20,
+    )
+
+
+def store_path(settings: StoreSettings) -> Path:
+    """The file of the `sqlite` store."""
+    if settings.path is not None:
+        return Path(settings.path).expanduser()
+    from platformdirs import user_data_path
+
+    return user_data_path("headrace") / "headrace.db"
+
+
+def _in_memory(settings: StoreSettings, clock: Clock) -> MemoryStore:
+    return MemoryStore(clock, settings.retention_hours * 3600)
 
 
 def _offline(stack: AsyncExitStack) -> OfflineProvider:

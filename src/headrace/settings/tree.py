@@ -1,7 +1,7 @@
 """The settings themselves, field by field. The field, the variable and the flag share a name.
 
-Every default is what a stranger wants on the first run: loopback, memory, nothing to fill in. A setting is added here
-in the change that makes something obey it, never before.
+Every default is what a stranger wants on the first run: loopback, one file of the user's own, nothing to fill in. A
+setting is added here in the change that makes something obey it, never before.
 """
 
 from __future__ import annotations
@@ -67,10 +67,16 @@ class ServerSettings(msgspec.Struct, frozen=True):
 class StoreSettings(msgspec.Struct, frozen=True):
     """`[store]`: where streams are kept."""
 
-    kind: Literal["memory"] = "memory"
-    """`memory`: in this process, gone when it ends."""
+    kind: Literal["sqlite", "memory"] = "sqlite"
+    """`sqlite`: in a file, from which streams are read again after a restart. `memory`: gone when the process ends."""
+    path: str | None = None
+    """The file of the `sqlite` store. `None`: `headrace.db` where the system keeps a user's data."""
+    durability: Literal["memory", "process", "power"] = "process"
+    """What readers are shown survives a killed process, or a power failure too (slower); `memory`: shown at once."""
     retention_hours: float = 24.0
     """How long an ended stream can be read again."""
+    retention_megabytes: Positive = 10_240
+    """How large the file may become before the streams that ended first are forgotten."""
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True):

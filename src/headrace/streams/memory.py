@@ -16,7 +16,7 @@ from itertools import islice
 from headrace.clock import Clock
 from headrace.errors import BelowHorizon, StreamExists, UnknownStream
 from headrace.events import Ended, Event, Status
-from headrace.interfaces import LIST_LIMIT, Batch, StreamState
+from headrace.interfaces import LIST_LIMIT, Batch, Stream, StreamState
 from headrace.requests import GenerationRequest
 from headrace.streams.joining import joined
 
@@ -115,6 +115,10 @@ class MemoryStream:
     def said(self) -> Sequence[Event]:
         """Everything that may be read, the part before the horizon joined."""
         return [*self.beginning, *self.read(self.horizon, self.length)]
+
+    def appended(self) -> Sequence[Event]:
+        """The same: what was appended may be read."""
+        return self.said()
 
     def shorten(self, horizon: int) -> None:
         """Lets the events before `horizon`, which may be read already, go: what they said is kept in one piece."""
@@ -253,10 +257,16 @@ class MemoryStore:
                 return
             self._forget(oldest)
 
+    def tell_failures(self, tell: Callable[[Stream], None]) -> None:
+        """Memory keeps everything."""
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
     def _keep(self, stream: MemoryStream) -> None:
         if self._streams.get((stream.owner, stream.id)) is not stream:
             return  # deleted while it was going on
-        self._ended[stream] = size = _about_bytes(stream)
+        self._ended[stream] = size = about_bytes(stream)
         self._ended_bytes += size
         while self._ended_bytes > self._most_bytes and len(self._ended) > 1:
             self._forget(next(iter(self._ended)))
@@ -284,7 +294,7 @@ EVENT_BYTES = 130
 MOST_WEIGHED = 64
 
 
-def _about_bytes(stream: MemoryStream) -> int:
+def about_bytes(stream: MemoryStream) -> int:
     """About how much memory a stream takes: what was asked, and what was answered."""
     contents = [message.content for message in stream.request.messages if message.content is not None]
     asked = sum(len(content) if isinstance(content, str) else len(bytes(content)) for content in contents)

@@ -1,0 +1,35 @@
+"""After a restart: streams that were going on when the process before this one ended are ended honestly.
+
+No stream without a run stays open: each gets its usage, where none is known, and the ending `interrupted` (L7).
+Continuing one instead is not built yet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from headrace.events import Ended, Event, Failure, UsageKnown
+from headrace.interfaces import Stream
+from headrace.runs.accounting import NOTHING_SPENT, estimated_usage, usage_is_known
+from headrace.timing import Timing
+
+INTERRUPTED = Failure(
+    "interrupted",
+    "the server stopped while this answer was being made; what was said before stands",
+    http_status=503,
+    retryable=True,
+)
+
+
+def end_interrupted(streams: Iterable[Stream]) -> None:
+    """Ends streams that nothing runs any more."""
+    for stream in streams:
+        events = stream.appended()
+        times = stream.times(max(0, len(events) - 1))
+        ended = Ended("interrupted", INTERRUPTED, Timing(total_ns=times[-1] if times else 0))
+        last: list[Event] = [ended]
+        if not usage_is_known(events, ended):
+            # One that was only begun never reached an upstream; of any other the estimate is all there is.
+            usage = estimated_usage(stream.request, events) if len(events) > 1 else NOTHING_SPENT
+            last.insert(0, UsageKnown(usage))
+        stream.append(last)

@@ -1,0 +1,296 @@
+"""The write-ahead journal: what streams append is shown to their readers once it is written down.
+
+    append ──▶ waiting ──group──▶ writer thread: one row ──▶ acknowledged ──▶ shown
+                  ▲ what arrives meanwhile waits, and is the next group
+
+One group is under way at a time. An idle server writes each batch at once; a busy one gathers whatever many streams
+append during a write, and for a millisecond more where that made a large group, so that the cost of a write is shared.
+All decisions are made on the event loop; the thread only does what it is told.
+
+Between groups the streams are written down by themselves, a slice at a time, and the journal behind them is dropped:
+`headrace.streams.database` tells the two apart.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from headrace.errors import StoreError
+from headrace.events import Failure
+from headrace.interfaces import Batch
+from headrace.streams import records
+from headrace.streams.database import Database, Piece, Row
+from headrace.streams.records import Appended, Created, Deleted, Entry
+from headrace.streams.writer import Writer
+
+logger = logging.getLogger("headrace.streams")
+
+GATHER_SECONDS = 0.001
+# A group of so many entries is one of a busy server: the next waits a millisecond for company.
+BUSY_ENTRIES = 4
+# What the journal may hold before the streams in it are written down by themselves. It is read whole at a start.
+JOURNAL_BYTES = 8 << 20
+# How much of that is done between two groups: about two milliseconds' work.
+SLICE_EVENTS = 2000
+SLICE_GROUPS = 100
+CHUNK_EVENTS = 512
+# After a write that failed, compaction rests: the disk is full, most likely, and it would only fail again.
+REST_SECONDS = 5.0
+
+
+class Journaled(Protocol):
+    """What the journal has to know of a stream."""
+
+    number: int
+    deleted: bool
+
+    def show(self, length: int) -> None:
+        """Its events before offset `length` are written down: readers may have them."""
+
+    def break_off(self, failure: Failure) -> None:
+        """What it appended last cannot be written down: it ends here, with this failure."""
+
+    def not_stored(self) -> int:
+        """How many of its events are in the journal alone."""
+
+    def written_down(self) -> tuple[Row, list[Piece]]:
+        """Itself as a row, and the pieces of it that are not in the file yet."""
+
+    def stored(self, length: int) -> None:
+        """Its events before offset `length` are in the file by themselves."""
+
+
+class Journal:
+    """Keeps what is appended to streams in a database. To be made on the event loop.
+
+    Args:
+        database: for writing; closed by `close`.
+        journal_bytes: how much the journal may hold before it is shortened.
+    """
+
+    def __init__(self, database: Database, *, journal_bytes: int = JOURNAL_BYTES) -> None:
+        self.failure: str | None = None
+        """Why nothing can be kept at present; `None` while all is well."""
+        self._database = database
+        self._loop = asyncio.get_running_loop()
+        self._writer = Writer("headrace journal")
+        self._most_bytes = journal_bytes
+        self._entries: list[Entry] = []
+        self._waiting: dict[Journaled, int] = {}
+        # Whether a job is under way, or about to be.
+        self._busy = False
+        self._bytes = 0
+        self._last_group = 0
+        # Streams with events that are in the journal alone.
+        self._unstored: dict[Journaled, int] = {}
+        self._compaction: deque[Journaled] | None = None
+        self._compacted_through = 0
+        self._rests_until = 0.0
+        self._slices_turn = False
+        self._deletions: list[int] = []
+        self._gone: Callable[[Sequence[int]], None] | None = None
+        self._idle: asyncio.Future[None] | None = None
+
+    def create(self, entry: Created) -> None:
+        """A stream begins."""
+        self._entries.append(entry)
+        if not self._busy:
+            self._go()
+
+    def append(self, stream: Journaled, first: int, at_ns: int, batch: Batch) -> None:
+        """Events are appended to a stream, the first at offset `first`; later it is told `show`, or `break_off`."""
+        # The hot path: once for each batch.
+        self._entries.append(Appended(stream.number, first, at_ns, batch))
+        self._waiting[stream] = first + len(batch)
+        if not self._busy:
+            self._go()
+
+    def delete(self, numbers: Sequence[int], gone: Callable[[Sequence[int]], None]) -> None:
+        """Streams are forgotten; `gone` is told of those that are in the file no more."""
+        self._entries.extend(map(Deleted, numbers))
+        self._deletions.extend(numbers)
+        self._gone = gone
+        if not self._busy:
+            self._go()
+
+    def found(self, last_group: int, streams: Iterable[Journaled]) -> None:
+        """The journal was there when it was opened: its last group, and the streams whose events it alone holds."""
+        self._last_group = last_group
+        self._unstored.update(dict.fromkeys(streams, 0))
+        self.compact()
+
+    def compact(self) -> None:
+        """Begins to write the streams down by themselves, so that the journal can be dropped."""
+        if self._compaction is None:
+            self._compaction = deque(self._unstored)
+            self._unstored = {}
+            self._compacted_through = self._last_group
+            self._bytes = 0
+            if not self._busy:
+                self._go()
+
+    async def flush(self) -> None:
+        """Returns once everything appended so far is written down, or has failed."""
+        if self._busy:
+            if self._idle is None:
+                self._idle = self._loop.create_future()
+            await self._idle
+
+    async def close(self) -> None:
+        """Writes down what is left, drops the journal, and closes the database."""
+        await self.flush()
+        self._rests_until = 0.0
+        self.compact()
+        await self.flush()
+        await self._writer.close()
+        self._database.close()
+
+    # --- one job after another
+
+    def _go(self) -> None:
+        self._busy = True
+        # What else is appended in this turn of the loop goes into the same group.
+        self._loop.call_soon(self._next)
+
+    def _next(self) -> None:
+        """Chooses the next job: groups come first, and compaction has every second turn."""
+        if self._entries and not (self._slices_turn and self._compaction is not None):
+            self._slices_turn = True
+            entries, self._entries = self._entries, []
+            waiting, self._waiting = self._waiting, {}
+            self._writer.put(
+                lambda: self._write_group(entries), lambda result: self._group_written(entries, waiting, result)
+            )
+        elif self._deletions:
+            numbers, self._deletions = self._deletions, []
+            self._writer.put(
+                lambda: self._database.delete_streams(numbers), lambda result: self._deleted(numbers, result)
+            )
+        elif self._compaction is not None:
+            self._slices_turn = False
+            self._compact_slice(self._compaction)
+        else:
+            self._busy = False
+            if self._idle is not None:
+                self._idle.set_result(None)
+                self._idle = None
+
+    def _write_group(self, entries: list[Entry]) -> tuple[int, int]:
+        data = records.encode(entries)
+        return self._database.write_group(data), len(data)
+
+    def _group_written(
+        self, entries: list[Entry], waiting: dict[Journaled, int], result: tuple[int, int] | Exception
+    ) -> None:
+        if isinstance(result, Exception):
+            self._refuse(waiting, result)
+            self._next()
+            return
+        self.failure = None
+        self._last_group, size = result
+        self._bytes += size
+        self._unstored.update(waiting)
+        # The next group is under way while readers are given this one.
+        if self._bytes > self._most_bytes and self._compaction is None and self._loop.time() >= self._rests_until:
+            self.compact()
+        if len(entries) >= BUSY_ENTRIES and self._compaction is None:
+            self._loop.call_later(GATHER_SECONDS, self._next)
+        else:
+            self._loop.call_soon(self._next)
+        for stream, length in waiting.items():
+            try:
+                stream.show(length)
+            except Exception:
+                logger.exception("a reader of stream number %d failed", stream.number)
+
+    def _refuse(self, waiting: dict[Journaled, int], error: Exception) -> None:
+        """What could not be written down is taken back: no reader has seen it, and none will."""
+        self.failure = str(error)
+        logger.error("streams cannot be kept (%s); those that were going on end here", error)
+        failure = StoreError(
+            f"the answer could not be kept ({error}), so it ends here; what was shown before stands"
+        ).failure()
+        broken = {**waiting, **self._waiting}
+        numbers = {stream.number for stream in broken}
+        self._entries = [each for each in self._entries if isinstance(each, Deleted) or each.number not in numbers]
+        self._waiting = {}
+        for stream in broken:
+            try:
+                stream.break_off(failure)
+            except Exception:
+                logger.exception("ending stream number %d failed", stream.number)
+            self._unstored[stream] = 0
+
+    def _deleted(self, numbers: Sequence[int], result: Exception | None) -> None:
+        if result is not None:
+            # What is left in the file is deleted again at the next start, from the journal.
+            logger.error("deleted streams are still in the file: %s", result)
+        elif self._gone is not None:
+            self._gone(numbers)
+        self._next()
+
+    # --- compaction
+
+    def _compact_slice(self, streams: deque[Journaled]) -> None:
+        chosen: list[Journaled] = []
+        events = 0
+        while streams and events < SLICE_EVENTS:
+            stream = streams.popleft()
+            if stream.deleted:
+                continue
+            chosen.append(stream)
+            events += stream.not_stored() + 50  # a row costs something too
+        if chosen:
+            self._writer.put(lambda: self._write_streams(chosen), lambda result: self._stored(chosen, result))
+        else:
+            through = self._compacted_through
+            self._writer.put(lambda: self._database.drop_groups(through, SLICE_GROUPS), self._dropped)
+
+    def _write_streams(self, streams: list[Journaled]) -> list[int]:
+        written = [stream.written_down() for stream in streams]
+        rows = [row for row, _ in written]
+        self._database.write_streams(rows, [piece for _, pieces in written for piece in pieces])
+        return [row.length for row in rows]
+
+    def _stored(self, streams: list[Journaled], lengths: list[int] | Exception) -> None:
+        if isinstance(lengths, Exception):
+            self._unstored.update(dict.fromkeys(streams, 0))
+            self._give_up_compaction(lengths)
+        else:
+            for stream, length in zip(streams, lengths, strict=True):
+                stream.stored(length)
+        self._next()
+
+    def _dropped(self, more: bool | Exception) -> None:
+        if isinstance(more, Exception):
+            self._give_up_compaction(more)
+        elif not more:
+            self._compaction = None
+        self._next()
+
+    def _give_up_compaction(self, error: Exception) -> None:
+        """The journal stays as it is, so nothing is lost; it is tried again later."""
+        logger.warning("the journal could not be shortened (%s); it is tried again later", error)
+        if self._compaction is not None:
+            self._unstored.update(dict.fromkeys(self._compaction, 0))
+        self._compaction = None
+        self._bytes = self._most_bytes
+        self._rests_until = self._loop.time() + REST_SECONDS
+
+
+def pieces_of(number: int, first: int, times: Sequence[int], events: Batch) -> list[Piece]:
+    """Events of a stream as pieces of the file, the first of them at offset `first`."""
+    return [
+        Piece(
+            number,
+            first + start,
+            records.encode(
+                records.Chunk(list(times[start : start + CHUNK_EVENTS]), list(events[start : start + CHUNK_EVENTS]))
+            ),
+        )
+        for start in range(0, len(events), CHUNK_EVENTS)
+    ]

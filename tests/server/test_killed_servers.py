@@ -1,0 +1,104 @@
+"""SIGKILL in mid-stream: what a reader has seen is there after a restart, and every stream has an ending (L7)."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+import requests
+from tests.server.conftest import DEADLINE_SECONDS, Process, process
+
+from headrace.testing.paced import PacedAnswer
+from headrace.testing.upstream import ScriptedUpstream
+
+pytestmark = pytest.mark.anyio
+
+STREAMS = 50
+TOKENS = 400
+
+
+class Reader(threading.Thread):
+    """Reads one answer as typed events, and keeps what it got, however its connection ends."""
+
+    def __init__(self, url: str, number: int) -> None:
+        super().__init__(daemon=True)
+        self.url = url
+        self.number = number
+        self.stream_id = ""
+        self.frames: list[bytes] = []
+
+    def run(self) -> None:
+        body = {"query": f"question {self.number}", "model": "lab/m", "stream": True}
+        try:
+            with requests.post(f"{self.url}/chat/basic", json=body, stream=True, timeout=DEADLINE_SECONDS) as response:
+                self.stream_id = response.headers["Headrace-Stream"]
+                rest = b""
+                for piece in response.iter_content(None):
+                    *whole, rest = (rest + piece).split(b"\n\n")
+                    self.frames += [frame for frame in whole if frame.startswith(b"data: ")]
+        except requests.RequestException:
+            pass  # the server was killed: that is what is tried
+
+
+def read_again(server: Process, stream_id: str) -> list[bytes]:
+    response = requests.get(f"{server.url}/v1/streams/{stream_id}/events", timeout=DEADLINE_SECONDS)
+    assert response.status_code == 200, response.text
+    return [frame for frame in response.content.split(b"\n\n") if frame.startswith(b"data: ")]
+
+
+async def killed_once(folder: Path, seed: int) -> None:
+    chance = random.Random(seed)
+    async with ScriptedUpstream(PacedAnswer(TOKENS, 400)) as upstream:
+        settings = f'[[upstreams]]\nname = "lab"\nbase_url = "{upstream.base_url}"\n'
+        with process(folder, settings) as server:
+            readers = [Reader(server.url, number) for number in range(STREAMS)]
+            for reader in readers:
+                reader.start()
+            seen = chance.randrange(STREAMS * 5, STREAMS * 200)
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while sum(len(reader.frames) for reader in readers) < seen:
+                assert time.monotonic() < deadline
+                await asyncio.sleep(0.001)  # the kill comes at a number of frames, not at a time
+            server.popen.kill()
+            server.popen.wait()
+        for reader in readers:
+            await asyncio.to_thread(reader.join, DEADLINE_SECONDS)
+    check_after_restart(folder, settings, readers)
+
+
+def check_after_restart(folder: Path, settings: str, readers: Sequence[Reader]) -> None:
+    before = time.monotonic()
+    with process(folder, settings) as server:
+        assert time.monotonic() - before < 2
+        for reader in readers:
+            if not reader.stream_id:
+                continue  # nothing of its answer was sent
+            again = read_again(server, reader.stream_id)
+            assert again[: len(reader.frames)] == reader.frames, "what was shown is there, unchanged and in order"
+            assert again[-1] == b"data: [DONE]"
+            last = msgspec.json.decode(again[-2][6:])
+            if last["type"] == "error":
+                assert (last["ending"], last["code"]) == ("interrupted", "interrupted")
+            shown = requests.get(f"{server.url}/v1/streams/{reader.stream_id}", timeout=DEADLINE_SECONDS).json()
+            assert shown["state"] == "ended"
+            assert shown["usage"]["source"] in ("reported", "estimated")
+        running = requests.get(f"{server.url}/health", timeout=DEADLINE_SECONDS).json()["streams"]
+        assert running == 0, "no stream without a run stays open"
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_l7_a_killed_server_has_lost_nothing_that_was_shown(tmp_path: Path, seed: int) -> None:
+    await killed_once(tmp_path, seed)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+async def test_a_hundred_kills_lose_nothing(tmp_path: Path) -> None:
+    for seed in range(100, 200):
+        await killed_once(tmp_path, seed)
