@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 
-from headrace.errors import Overloaded, StreamExists, UnknownModel, UpstreamTimeout
+from headrace.errors import Overloaded, StreamExists, UnknownModel, UnknownStream, UpstreamTimeout
 from headrace.events import Ended, Failure, TextDelta
 from headrace.identifiers import is_stream_id
 from headrace.interfaces import Observer, Stream
@@ -164,9 +164,10 @@ async def test_l3_with_a_grace_a_run_is_cancelled_when_nobody_has_returned_in_ti
         await until(lambda: stream.length == 2)
         runs.reader_left(stream)
         await pass_time(stage, runs, 9.9)
-        assert stream.ended is None
+        assert (stream.ended, runs.cancelled_after_grace) == (None, 0)
         await pass_time(stage, runs, 0.1)
         assert (await finished(stream)).ending == "cancelled"
+        assert runs.cancelled_after_grace == 1
 
 
 async def test_l3_returning_within_the_grace_changes_nothing(stage: Stage) -> None:
@@ -178,7 +179,7 @@ async def test_l3_returning_within_the_grace_changes_nothing(stage: Stage) -> No
         await pass_time(stage, runs, 5)
         stream.attach(nothing)
         await pass_time(stage, runs, 100)
-        assert stream.ended is None
+        assert (stream.ended, runs.cancelled_after_grace) == (None, 0)
 
 
 async def test_l3_a_reader_that_left_again_is_given_the_whole_grace_again(stage: Stage) -> None:
@@ -334,3 +335,40 @@ async def pass_time(stage: Stage, runs: Runs, seconds: float) -> None:
     stage.clock.advance(seconds)
     runs.look_after()
     await turns(10)
+
+
+# -- deleting
+
+
+async def test_the_id_of_a_stream_that_was_deleted_is_free_once_its_run_has_ended(stage: Stage) -> None:
+    stage.provide(GOING_ON, GOING_ON, GOOD)
+    async with opened(stage) as runs:
+        first = runs.start(REQUEST, "ann", stream_id="x" * 22)
+        await until(lambda: first.length > 1)
+        stage.store.delete(first.id, "ann")
+        with pytest.raises(StreamExists):
+            runs.start(REQUEST, "ann", stream_id=first.id)
+        runs.cancel(first)
+        await until(lambda: not len(runs))
+        second = runs.start(REQUEST, "ann", stream_id=first.id)
+        await until(lambda: second.length > 1)
+        assert len(runs) == 1, "the end of the first took nothing of the second with it"
+        runs.cancel(second)
+        assert (await finished(second)).ending == "cancelled"
+
+
+async def test_deleting_a_running_stream_cancels_it_first(stage: Stage) -> None:
+    stage.provide(GOING_ON, GOOD)
+    async with opened(stage) as runs:
+        stream = runs.start(REQUEST, "ann", stream_id="x" * 22)
+        await until(lambda: stream.length > 1)
+        await runs.delete(stream)
+        assert len(runs) == 0
+        assert stream.ended is not None, "whoever holds it reads it to its end"
+        assert stream.ended.ending == "cancelled"
+        with pytest.raises(UnknownStream):
+            stage.store.open(stream.id, "ann")
+        with pytest.raises(UnknownStream):
+            await runs.delete(stream)
+        again = runs.start(REQUEST, "ann", stream_id="x" * 22)
+        assert (await finished(again)).ending == "stop"

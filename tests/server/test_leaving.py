@@ -269,6 +269,8 @@ async def test_l3_a_grace_period_is_waited_for_and_then_over(place: Place) -> No
         # Those without readers are looked after four times a second.
         assert 0.25 < loop.time() - left_at < 0.3 + 0.25 + CLOSED_SECONDS
         await place.emptied()
+    async with asking(place.port, "GET", "/health") as health:
+        assert (await health.json())["cancelled_after_grace"] == place.house.runs.cancelled_after_grace > 0
 
 
 async def test_l3_returning_within_the_grace_period_changes_nothing(place: Place) -> None:

@@ -109,7 +109,13 @@ async def test_probes_need_no_key(place: Place, path: str) -> None:
         assert reader.status == 200
 
 
-DOORS = [("GET", ""), ("GET", "/events"), ("GET", "/events?protocol=openai_chat&after=1"), ("POST", "/cancel")]
+DOORS = [
+    ("GET", ""),
+    ("GET", "/events"),
+    ("GET", "/events?protocol=openai_chat&after=1"),
+    ("POST", "/cancel"),
+    ("DELETE", ""),
+]
 
 
 @pytest.mark.parametrize(("method", "rest"), DOORS)
@@ -123,6 +129,30 @@ async def test_anothers_stream_is_answered_exactly_as_one_that_is_not_there(
     assert status == 404
     theirs["error"]["message"] = theirs["error"]["message"].replace(stream_id, nothing)
     assert theirs == missing
+
+
+async def test_l13_a_list_holds_nobody_elses_streams_and_goes_on_behind_none_of_theirs(place: Place) -> None:
+    of_ann, of_bob = await start(place, "ann"), await start(place, "bob")
+    listed = {}
+    for owner in ("ann", "bob"):
+        async with asking(place.port, "GET", "/v1/streams?limit=100", headers=key(owner)) as reader:
+            listed[owner] = [stream["id"] for stream in (await reader.json())["data"]]
+    assert of_ann in listed["ann"]
+    assert of_bob in listed["bob"]
+    assert not set(listed["ann"]) & set(listed["bob"])
+    nothing = of_ann[:-1] + ("0" if of_ann[-1] != "0" else "1")
+    status, theirs = await refusal(place, "GET", f"/v1/streams?before={of_ann}", key("bob"))
+    _, missing = await refusal(place, "GET", f"/v1/streams?before={nothing}", key("bob"))
+    assert status == 404
+    theirs["error"]["message"] = theirs["error"]["message"].replace(of_ann, nothing)
+    assert theirs == missing
+
+
+async def test_l13_anothers_deletion_deletes_nothing(place: Place) -> None:
+    stream_id = await start(place, "ann")
+    assert (await refusal(place, "DELETE", f"/v1/streams/{stream_id}", key("bob")))[0] == 404
+    async with asking(place.port, "GET", f"/v1/streams/{stream_id}", headers=key("ann")) as reader:
+        assert reader.status == 200
 
 
 async def test_anothers_cancel_stops_nothing(place: Place) -> None:

@@ -426,6 +426,25 @@ class StreamRecord(msgspec.Struct, forbid_unknown_fields=True):
     usage: TokenUsage | None = None
 
 
+class StreamPage(msgspec.Struct, forbid_unknown_fields=True):
+    """A page of a list of streams, newest first."""
+
+    object: Literal["list"]
+    data: list[StreamRecord]
+    has_more: bool
+    """Whether there are older ones: they are behind `before=<last_id>`."""
+    first_id: str | None
+    last_id: str | None
+
+
+class Deleted(msgspec.Struct, forbid_unknown_fields=True):
+    """That a stream is no longer there."""
+
+    id: str
+    object: Literal["stream"]
+    deleted: Literal[True]
+
+
 class Cancelled(msgspec.Struct, forbid_unknown_fields=True):
     """What became of the wish to stop a stream."""
 
@@ -450,7 +469,11 @@ class Health(msgspec.Struct, forbid_unknown_fields=True):
     service: Literal["headrace"]
     version: str
     streams: int
+    """How many are in progress."""
     readers: int
+    """How many are served now."""
+    cancelled_after_grace: int
+    """How many answers were cancelled since the start because no reader came back in time."""
     upstreams: list[UpstreamHealth]
 
 

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Sequence
 
 from headrace.clock import Clock
-from headrace.errors import Overloaded
+from headrace.errors import Overloaded, StreamExists
 from headrace.events import Failure
 from headrace.identifiers import StreamIdentifiers
 from headrace.interfaces import Middleware, Observer, Stream, StreamStore
@@ -42,6 +42,8 @@ class Runs:
         self.store = store
         self.models = models
         self.draining = False
+        self.cancelled_after_grace = 0
+        """How many runs were cancelled because no reader came back in time."""
         self.identifiers = StreamIdentifiers()
         self._clock = clock
         self._observers = observers
@@ -93,7 +95,11 @@ class Runs:
                 retry_after_seconds=1,
             )
         candidates = self.models.candidates(request.model)
-        stream = self.store.create(stream_id or self.identifiers.new(), owner, request)
+        stream_id = stream_id or self.identifiers.new()
+        if (owner, stream_id) in self._live:
+            # The store would say so itself, unless the stream was deleted while its run went on.
+            raise StreamExists(f"your stream {stream_id!r} is still being made; choose another id, or cancel it first")
+        stream = self.store.create(stream_id, owner, request)
         run = Run(stream, candidates, middleware, self._clock)
         key = (owner, stream.id)
         self._live[key] = run
@@ -104,6 +110,18 @@ class Runs:
         """Stops the stream's run, up to the upstream. One that has ended already stays as it is."""
         if (run := self._live.get((stream.owner, stream.id))) is not None:
             run.cancel(CANCELLED)
+
+    async def delete(self, stream: Stream) -> None:
+        """Cancels the stream's run, waits until it has ended, and forgets the stream. Its readers read it to its end.
+
+        Raises:
+            UnknownStream: it is not there (any more).
+        """
+        run = self._live.get((stream.owner, stream.id))
+        if run is not None and run.task is not None:
+            run.cancel(CANCELLED)
+            await asyncio.wait([run.task])
+        self.store.delete(stream.id, stream.owner)
 
     def reader_left(self, stream: Stream) -> None:
         """A reader of the stream has left. If it was the last, the request's policy says what becomes of the run."""
@@ -131,6 +149,7 @@ class Runs:
         for key in [key for key, until in self._waiting_until_ns.items() if until <= now]:
             del self._waiting_until_ns[key]
             if not self._live[key].stream.readers:
+                self.cancelled_after_grace += 1
                 self._live[key].cancel(LEFT)
 
     async def drain(self, seconds: float) -> None:

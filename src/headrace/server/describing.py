@@ -263,6 +263,19 @@ ROOT = Description(
     told="What Ollama's clients look for.",
     answers=(Answer(TEXT),),
 )
+STREAMS = Description(
+    group="Streams",
+    summary="Your streams, newest first",
+    told="Nobody else's are among them. A conversation is the list of the streams that carry its id.",
+    answers=(Answer(JSON, answered.StreamPage),),
+    parameters=(
+        Parameter("limit", "query", Annotated[int, Meta(ge=1, le=100)], "The most streams of one page. Left out: 20."),
+        Parameter("before", "query", str, "The `last_id` of the page before: only streams that began before that one."),
+        Parameter("conversation_id", "query", str, "Only the streams of this conversation."),
+        Parameter("state", "query", Literal["running", "ended"], "Only those that are running, or have ended."),
+    ),
+    errors=(404,),
+)
 STREAM = Description(
     group="Streams",
     summary="What is known of a stream",
@@ -304,6 +317,14 @@ STREAM_CANCEL = Description(
     summary="Stop a stream for everybody, up to the upstream",
     told="Twice is the same as once.",
     answers=(Answer(JSON, answered.Cancelled),),
+    parameters=(_STREAM_ID,),
+    errors=(404,),
+)
+STREAM_DELETE = Description(
+    group="Streams",
+    summary="Forget a stream",
+    told="One that is running is cancelled first. Readers that are attached read it to its end.",
+    answers=(Answer(JSON, answered.Deleted),),
     parameters=(_STREAM_ID,),
     errors=(404,),
 )

@@ -20,7 +20,7 @@ from headrace.server.ollama_routes import ollama_chat, ollama_generate, root, ta
 from headrace.server.openapi import describes
 from headrace.server.pages import page, page_file
 from headrace.server.responses import send_json
-from headrace.server.stream_routes import cancel_stream, show_stream, stream_events
+from headrace.server.stream_routes import cancel_stream, delete_stream, list_streams, show_stream, stream_events
 from headrace.wire import json_text
 
 
@@ -56,7 +56,9 @@ def routes(house: House) -> list[Route]:
         door("/api/tags", ["GET"], tags, told.TAGS, "ollama_chat"),
         door("/api/version", ["GET"], version, told.VERSION, "ollama_chat"),
         door("/", ["GET", "HEAD"], root, told.ROOT),
+        door("/v1/streams", ["GET"], list_streams, told.STREAMS),
         door("/v1/streams/{stream_id}", ["GET"], show_stream, told.STREAM),
+        door("/v1/streams/{stream_id}", ["DELETE"], delete_stream, told.STREAM_DELETE),
         door("/v1/streams/{stream_id}/events", ["GET"], stream_events, told.STREAM_EVENTS, "typed_events"),
         door("/v1/streams/{stream_id}/cancel", ["POST"], cancel_stream, told.STREAM_CANCEL),
         door("/health", ["GET"], health, told.HEALTH),
@@ -113,6 +115,7 @@ async def health(house: House, scope: Scope, receive: Receive) -> None:
         "version": headrace.__version__,
         "streams": len(house.runs),
         "readers": len(house.deliveries),
+        "cancelled_after_grace": house.runs.cancelled_after_grace,
         "upstreams": upstreams,
     }
     send_json(scope, json_text.encode(body))

@@ -1,4 +1,4 @@
-"""Doors to streams that exist: each as it is known, its events to any reader from any offset, and its cancel.
+"""Doors to streams that exist: their list, each as it is known, its events to any reader, its cancel, its deletion.
 
 A stream of somebody else's answers exactly as one that does not exist (L13).
 """
@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope
 from headrace.clock import utc_timestamp
 from headrace.errors import InvalidRequest
 from headrace.events import Ended, Started, UsageKnown
-from headrace.interfaces import Stream
+from headrace.interfaces import Stream, StreamState
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.objects import error_object, timing_object, usage_object
 from headrace.protocols.reading import flag, read_options, reader_options
@@ -24,6 +24,31 @@ from headrace.server.generating import headers_of, owner_of
 from headrace.server.house import House
 from headrace.server.responses import send_json
 from headrace.wire import json_text
+
+MOST_LISTED = 100
+LISTED = 20
+
+
+async def list_streams(house: House, scope: Scope, receive: Receive) -> None:
+    """`GET /v1/streams?limit=&before=&conversation_id=&state=`: the owner's own, newest first, a page of them."""
+    query = _query(scope)
+    limit = _limit(query.get("limit"))
+    found = house.store.list(
+        owner_of(scope),
+        conversation_id=query.get("conversation_id"),
+        state=_wanted_state(query.get("state")),
+        before=query.get("before") or None,
+        limit=limit + 1,
+    )
+    listed = [stream_object(stream) for stream in found[:limit]]
+    body = {
+        "object": "list",
+        "data": listed,
+        "has_more": len(found) > limit,
+        "first_id": listed[0]["id"] if listed else None,
+        "last_id": listed[-1]["id"] if listed else None,
+    }
+    send_json(scope, json_text.encode(body))
 
 
 async def show_stream(house: House, scope: Scope, receive: Receive) -> None:
@@ -71,9 +96,16 @@ async def cancel_stream(house: House, scope: Scope, receive: Receive) -> None:
     send_json(scope, json_text.encode({"id": stream.id, "state": _state(stream), "cancelled": cancelled}))
 
 
+async def delete_stream(house: House, scope: Scope, receive: Receive) -> None:
+    """`DELETE /v1/streams/{id}`: forgets it. One that is running is cancelled first."""
+    stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
+    await house.runs.delete(stream)
+    send_json(scope, json_text.encode({"id": stream.id, "object": "stream", "deleted": True}))
+
+
 def stream_object(stream: Stream) -> dict[str, object]:
     """A stream as our own routes write it."""
-    events = stream.read(0, 1)
+    events = stream.beginning or stream.read(0, 1)
     started = events[0] if events and isinstance(events[0], Started) else None
     known: dict[str, object] = {
         "id": stream.id,
@@ -114,6 +146,22 @@ def _query(scope: Scope) -> dict[str, str]:
         return dict(parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True))
     except UnicodeDecodeError:
         raise InvalidRequest("the query of the URL is not ASCII") from None
+
+
+def _wanted_state(text: str | None) -> StreamState | None:
+    match text:
+        case None | "running" | "ended":
+            return text
+        case _:
+            raise InvalidRequest(f"state is {text[:50]!r}; it must be running or ended", parameter="state")
+
+
+def _limit(text: str | None) -> int:
+    if text is None:
+        return LISTED
+    if not text.isascii() or not text.isdigit() or len(text) > 3 or not 1 <= int(text) <= MOST_LISTED:
+        raise InvalidRequest(f"limit is {text[:50]!r}; it must be a number from 1 to {MOST_LISTED}", parameter="limit")
+    return int(text)
 
 
 def _offset(text: str | None) -> int:
