@@ -98,7 +98,9 @@ class Runs:
         stream_id = stream_id or self.identifiers.new()
         if (owner, stream_id) in self._live:
             # The store would say so itself, unless the stream was deleted while its run went on.
-            raise StreamExists(f"your stream {stream_id!r} is still being made; choose another id, or cancel it first")
+            raise StreamExists(
+                f"your stream {stream_id!r} is still being made; choose another id, or read it at /v1/streams/{stream_id}"
+            )
         stream = self.store.create(stream_id, owner, request)
         run = Run(stream, candidates, middleware, self._clock)
         key = (owner, stream.id)
