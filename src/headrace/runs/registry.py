@@ -99,7 +99,8 @@ class Runs:
         if (owner, stream_id) in self._live:
             # The store would say so itself, unless the stream was deleted while its run went on.
             raise StreamExists(
-                f"your stream {stream_id!r} is still being made; choose another id, or read it at /v1/streams/{stream_id}"
+                f"your stream {stream_id!r} is still being made; choose another id,"
+                f" or read it at /v1/streams/{stream_id}"
             )
         stream = self.store.create(stream_id, owner, request)
         run = Run(stream, candidates, middleware, self._clock)
