@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -108,8 +109,16 @@ async def serving(settings: Settings | None = None) -> AsyncIterator[Place]:
     """A server in this process, on a port that the system chooses."""
     settings = settings or Settings()
     server_settings = msgspec.structs.replace(settings.server, port=0, drain_seconds=0.0)
-    settings = msgspec.structs.replace(settings, server=server_settings)
-    async with open_house(settings, {}) as house:
+    with tempfile.TemporaryDirectory() as folder:
+        # The store a server has by default, on a file of its own.
+        store = msgspec.structs.replace(settings.store, path=settings.store.path or f"{folder}/headrace.db")
+        async with _serving(msgspec.structs.replace(settings, server=server_settings, store=store)) as place:
+            yield place
+
+
+@asynccontextmanager
+async def _serving(settings: Settings) -> AsyncIterator[Place]:
+    async with open_house(settings, {}, keeps_streams=True) as house:
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[tuple[str, int]] = loop.create_future()
         with listen(settings.server) as listener:

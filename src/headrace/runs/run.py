@@ -329,7 +329,7 @@ class Run:
 
     def _estimated_usage(self) -> Usage:
         try:
-            return estimated_usage(self._prepared, self.stream.said())
+            return estimated_usage(self._prepared, self.stream.appended())
         except Exception:
             logger.exception("stream %s: its usage could not be estimated", self.stream.id)
             return estimated([], [])  # the ending is written whatever happens

@@ -122,7 +122,9 @@ def error_codes() -> list[ErrorCode]:
         found.setdefault((code, status), ErrorCode(code, status, retryable, told))
 
     for kind in _error_classes(errors.HeadraceError):
-        if kind not in (errors.SettingsError, errors.UpstreamRefused, errors.UpstreamTimeout, errors.RequestError):
+        if issubclass(kind, errors.SettingsError):
+            continue  # it never reaches a reader
+        if kind not in (errors.UpstreamRefused, errors.UpstreamTimeout, errors.RequestError):
             add(kind.code, kind.http_status, kind.retryable, inspect.cleandoc(kind.__doc__ or "").partition("\n")[0])
     for timer in get_args(errors.Timer):
         failure = errors.UpstreamTimeout(timer, 1, upstream="the upstream").failure()

@@ -117,6 +117,10 @@ class Journal:
         if not self._busy:
             self._go()
 
+    def forget(self, stream: Journaled) -> None:
+        """This one need not be written down any more."""
+        self._unstored.pop(stream, None)
+
     def found(self, last_group: int, streams: Iterable[Journaled]) -> None:
         """The journal was there when it was opened: its last group, and the streams whose events it alone holds."""
         self._last_group = last_group

@@ -244,6 +244,7 @@ class JournaledStore:
             if stream is not None and stream.number == number:
                 stream.deleted = True
                 self._forget(stream)
+                self._journal.forget(stream)
         numbers = [number for number, _, _ in streams]
         self._deleted.update(numbers)
         self._journal.delete(numbers, self._deleted.difference_update)
