@@ -14,8 +14,9 @@ from tests.server.conftest import Place, serving, until
 from tests.server.reader import asking, chat, connected, encoded, query
 
 from headrace.runs import Run
-from headrace.server.connection import Connection, Outlet
+from headrace.server.connection import Connection
 from headrace.server.delivery import Delivery
+from headrace.server.outlet import Outlet
 from headrace.settings import Settings, StoreSettings
 from headrace.streams.memory import MemoryStream
 from headrace.testing.upstream import Exchange, answer, text_chunk

@@ -14,9 +14,9 @@ from headrace.errors import HeadraceError
 from headrace.events import CONTENT, FINISHED, Ended
 from headrace.interfaces import ReaderProtocol, Stream
 from headrace.requests import ReaderOptions
-from headrace.server.connection import Headers, outlet_of
 from headrace.server.delivery import Delivery, has_content, until
 from headrace.server.house import House
+from headrace.server.outlet import Headers, outlet_of
 from headrace.server.responses import error_headers, send_json
 
 NO_CACHE = (b"cache-control", b"no-cache, no-transform")

@@ -14,10 +14,10 @@ from starlette.types import Receive, Scope, Send
 from headrace.errors import HeadraceError, InternalError, InvalidRequest, MethodNotAllowed, UnknownRoute
 from headrace.protocols.objects import error_body
 from headrace.server.answering import note_refusal
-from headrace.server.connection import outlet_of
 from headrace.server.doors import Door
 from headrace.server.guard import Guard
 from headrace.server.house import House
+from headrace.server.outlet import outlet_of
 from headrace.server.responses import error_headers, request_headers, request_id, send_json
 from headrace.server.routes import routes
 

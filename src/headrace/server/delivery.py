@@ -16,7 +16,7 @@ from headrace.errors import InternalError
 from headrace.events import CONTENT, FINISHED, Ended
 from headrace.interfaces import Encoder, Framing, ReaderProtocol, Stream
 from headrace.requests import ReaderOptions
-from headrace.server.connection import Outlet
+from headrace.server.outlet import Outlet
 
 logger = logging.getLogger("headrace.server")
 

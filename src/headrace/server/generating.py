@@ -19,10 +19,10 @@ from headrace.protocols import PROTOCOLS
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.server.answering import answer_live, answer_whole, wishes_to_return
 from headrace.server.bodies import read_body, require_json, require_no_page
-from headrace.server.connection import outlet_of
 from headrace.server.doors import Handler
 from headrace.server.house import House
 from headrace.server.idempotency import idempotency_of
+from headrace.server.outlet import outlet_of
 
 GRACE_SECONDS = 10.0
 """How long a run waits for a reader that showed a wish to return (design, section 3)."""

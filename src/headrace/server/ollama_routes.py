@@ -11,10 +11,10 @@ import headrace
 from headrace.clock import utc_timestamp
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.ollama import loaded
-from headrace.server.connection import outlet_of
 from headrace.server.doors import Handler
 from headrace.server.generating import answer, owner_of, read_request
 from headrace.server.house import House
+from headrace.server.outlet import outlet_of
 from headrace.server.responses import send_json
 from headrace.wire import json_text
 

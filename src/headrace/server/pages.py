@@ -17,10 +17,10 @@ from typing import NamedTuple
 from starlette.types import Receive, Scope
 
 from headrace.errors import UnknownRoute
-from headrace.server.connection import outlet_of
 from headrace.server.doors import Handler
 from headrace.server.generating import headers_of
 from headrace.server.house import House
+from headrace.server.outlet import outlet_of
 
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",

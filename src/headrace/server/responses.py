@@ -9,7 +9,7 @@ from starlette.types import Scope
 from headrace.errors import HeadraceError
 from headrace.events import Failure
 from headrace.identifiers import new_request_id
-from headrace.server.connection import Headers, outlet_of
+from headrace.server.outlet import Headers, outlet_of
 
 
 def request_headers(scope: Scope) -> dict[str, str]:

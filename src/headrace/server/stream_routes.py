@@ -19,9 +19,9 @@ from headrace.protocols import PROTOCOLS
 from headrace.protocols.objects import error_object, timing_object, usage_object
 from headrace.protocols.reading import flag, read_options, reader_options
 from headrace.server.answering import answer_live
-from headrace.server.connection import outlet_of
 from headrace.server.generating import headers_of, owner_of
 from headrace.server.house import House
+from headrace.server.outlet import outlet_of
 from headrace.server.responses import send_json
 from headrace.wire import json_text
 
