@@ -38,7 +38,7 @@ OWNERS = {
     "uuid": ["identifiers.py"],
     "json": ["wire/"],  # for what msgspec is too strict to read; written by one file alone, below
     "ssl": ["providers/http.py"],
-    "httptools": ["providers/http.py", "server/connection.py"],
+    "httptools": ["providers/http_connection.py", "server/connection.py"],
     "httpx2": ["providers/", "client/", "cli/"],
     "starlette": ["server/"],
     "uvicorn": ["server/"],

@@ -14,7 +14,7 @@ import pytest
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import SettingsError, UpstreamReset
-from headrace.providers import http
+from headrace.providers import http, http_connection
 from headrace.providers.http import HTTPTransport
 from headrace.providers.transport import Response, Transport
 from headrace.testing.clock import ManualClock
@@ -278,7 +278,7 @@ async def test_what_comes_after_enough_was_heard_does_not_cost_a_released_connec
 async def test_a_released_connection_whose_body_does_not_end_is_closed(
     opened: Opened, only_ours: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http, "RELEASE_SECONDS", 0.02)
+    monkeypatch.setattr(http_connection, "RELEASE_SECONDS", 0.02)
 
     async def handler(exchange: Exchange) -> None:
         await exchange.head()
@@ -357,7 +357,7 @@ async def test_a_body_that_nobody_listens_to_stops_being_read(opened: Opened) ->
         await response.listen(hear)
         await response.close()
     assert sum(pieces_heard) == size
-    assert max(pieces_heard) <= http.MOST_UNREAD_BYTES + (1 << 18)  # and what one read more may bring
+    assert max(pieces_heard) <= http_connection.MOST_UNREAD_BYTES + (1 << 18)  # and what one read more may bring
 
 
 # --- addresses and marks
