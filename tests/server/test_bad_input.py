@@ -314,6 +314,13 @@ def test_an_offset_that_is_none_is_refused(offline: Process, after: str) -> None
     assert response.status == 400
 
 
+def test_a_wish_for_usage_that_is_neither_yes_nor_no_is_refused(offline: Process) -> None:
+    stream = converse(offline.port, post(GOOD))[0].headers["headrace-stream"]
+    response = converse(offline.port, request("GET", f"/v1/streams/{stream}/events?include_usage=perhaps"))[0]
+    assert response.status == 400
+    assert "true or false" in response.error["message"]
+
+
 def test_an_unknown_protocol_is_refused_with_those_there_are(offline: Process) -> None:
     stream = converse(offline.port, post(GOOD))[0].headers["headrace-stream"]
     response = converse(offline.port, request("GET", f"/v1/streams/{stream}/events?protocol=gopher"))[0]

@@ -16,6 +16,7 @@ from headrace.identifiers import is_stream_id
 from headrace.interfaces import Middleware, ReaderProtocol, Stream
 from headrace.middleware.conversation import Conversation
 from headrace.protocols import PROTOCOLS
+from headrace.protocols.reading import flag
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.server.answering import answer_live, answer_whole, wishes_to_return
 from headrace.server.bodies import read_body, require_json, require_no_page
@@ -100,8 +101,8 @@ async def read_request(
     request = msgspec.structs.replace(
         request, stream=live, on_disconnect=on_disconnect, view=options, idempotency=idempotency
     )
-    early = headers.get("headrace-early-headers", "").lower() in ("true", "1")
-    return Asked(request, options, stream_id, early)
+    early = flag(headers, "headrace-early-headers", False)
+    return Asked(request, options, stream_id, early is True)
 
 
 async def answer(

@@ -288,9 +288,10 @@ def _header(name: str) -> dict[str, str]:
 def _content(answer: Answer, types: _Types) -> dict[str, Any]:
     if answer.shape is not None:
         return {"schema": types.schema(answer.shape)}
-    content: dict[str, Any] = {"schema": {"type": "string"}}
-    if answer.frame is not None and answer.media_type in (EVENTS, LINES):
-        # OpenAPI has a word for the items of a stream from 3.2 on (`itemSchema`).
+    # A text that is sent piece by piece is no value that a schema could describe; OpenAPI has a word for the items of a
+    # stream from 3.2 on (`itemSchema`).
+    content: dict[str, Any] = {} if answer.media_type in (EVENTS, LINES) else {"schema": {"type": "string"}}
+    if answer.frame is not None:
         content["x-headrace-frame"] = types.schema(answer.frame)
     return content
 
