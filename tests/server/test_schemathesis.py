@@ -1,0 +1,123 @@
+"""Requests that schemathesis makes out of `/openapi.json`, right ones and wrong ones: answered as the document says.
+
+No 5xx, only statuses and content types that are documented, bodies and headers of the documented shape; and what the
+document allows is not refused.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+from schemathesis import Case, GenerationMode
+from schemathesis.checks import CheckFunction, not_a_server_error
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    positive_data_acceptance,
+    response_headers_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+from tests.server.conftest import Process
+from tests.server.raw import converse, post, settled
+from tests.server.test_openapi import DOCUMENT, OPERATIONS
+
+from headrace.identifiers import StreamIdentifiers
+from headrace.server.pages import page_files
+
+CHECKS: list[CheckFunction] = [
+    not_a_server_error,
+    status_code_conformance,
+    content_type_conformance,
+    response_schema_conformance,
+    response_headers_conformance,
+    positive_data_acceptance,
+]
+ANSWER_SECONDS = 10.0
+FEW = settings(
+    max_examples=8,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
+)
+MANY = settings(FEW, max_examples=40, derandomize=False)
+CASES_AT_LEAST = 2000
+
+
+@pytest.fixture(scope="module")
+def real_names(offline: Process) -> dict[str, str]:
+    """For each parameter of a path, something that is there."""
+    (answer,) = converse(offline.port, post(b'{"question": "What is a stream?"}', "/api/query"))
+    return {
+        "assistant": "basic",
+        "name": "offline",
+        "stream_id": answer.headers["headrace-stream"],
+        "digest": page_files().digest,
+        "file": "docs.js",
+    }
+
+
+def whole_numbers(value: Any) -> Any:
+    """The value with 2.0 written as 2: the same to a JSON schema, though not to a reader of whole numbers."""
+    match value:
+        case float() if value.is_integer() and abs(value) < 2**53:
+            return int(value)
+        case dict():
+            return {key: whole_numbers(inner) for key, inner in value.items()}
+        case list():
+            return [whole_numbers(inner) for inner in value]
+        case _:
+            return value
+
+
+def try_operation(offline: Process, name: str, names: dict[str, str], how: settings) -> Counter[int]:
+    """Tries one route with right and with wrong requests; gives how often each status came."""
+    schema = schemathesis.openapi.from_dict(json.loads(json.dumps(DOCUMENT)))
+    schema.config.update(base_url=offline.url)
+    method, path = name.split(" ")
+    operation = schema[path][method]
+    seen: Counter[int] = Counter()
+    identifiers = StreamIdentifiers()
+
+    def attempt(case: Case[Any]) -> None:
+        body = case.body
+        if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
+            # What may be used once is new each time.
+            for header in ("Idempotency-Key", "Headrace-Stream"):
+                if header in case.headers:
+                    case.headers[header] = identifiers.new()
+            case.path_parameters = {each: names[each] for each in case.path_parameters}
+            if isinstance(body, dict):
+                case.body = body = whole_numbers(body)
+        if isinstance(body, dict) and isinstance(body.get("model"), str):
+            body["model"] = "offline"
+        response = case.call(timeout=ANSWER_SECONDS)
+        seen[response.status_code] += 1
+        case.validate_response(response, checks=CHECKS)
+
+    for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+        how(given(case=operation.as_strategy(generation_mode=mode))(attempt))()
+    return seen
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_a_route_answers_as_the_document_says(offline: Process, real_names: dict[str, str], name: str) -> None:
+    seen = try_operation(offline, name, real_names, FEW)
+    assert any(200 <= status < 300 for status in seen), "some of the right requests were answered"
+    assert settled(offline.port)["status"] == "ok"
+
+
+@pytest.mark.slow
+def test_thousands_of_requests_are_answered_as_the_document_says(offline: Process, real_names: dict[str, str]) -> None:
+    seen: Counter[int] = Counter()
+    for name in OPERATIONS:
+        seen += try_operation(offline, name, real_names, MANY)
+    assert seen.total() >= CASES_AT_LEAST
+    assert not [status for status in seen if status >= 500]
+    assert settled(offline.port)["status"] == "ok"
