@@ -23,9 +23,10 @@ from starlette.types import Receive, Scope
 
 import headrace
 from headrace import errors
+from headrace.events import Failure
 from headrace.protocols import answer_shapes, request_shapes
 from headrace.protocols.answer_shapes import ErrorBody, OllamaError
-from headrace.runs.registry import CANCELLED, SHUT_DOWN
+from headrace.runs import registry, restart
 from headrace.server.describing import EVENTS, JSON, LINES, OPTIONS, REQUEST_ID, Answer, Description, Parameter
 from headrace.server.doors import Door, Handler
 from headrace.server.house import House
@@ -132,7 +133,7 @@ def error_codes() -> list[ErrorCode]:
     for status in (None, 400, 401, 404, 408, 413, 422, 429, 500, 502, 503, 504, 529):
         failure = errors.UpstreamRefused("", upstream="", status=status).failure()
         add(failure.code, failure.http_status, failure.retryable, "The upstream answered with an error.")
-    for failure in (CANCELLED, SHUT_DOWN):
+    for failure in (each for room in (registry, restart) for each in vars(room).values() if isinstance(each, Failure)):
         add(failure.code, failure.http_status, failure.retryable, f"{failure.message[0].upper()}{failure.message[1:]}.")
     return sorted(found.values(), key=lambda each: (each.status, each.code))
 
