@@ -118,7 +118,7 @@ class Journal:
             self._go()
 
     def forget(self, stream: Journaled) -> None:
-        """This one need not be written down any more."""
+        """Drops a stream that need not be written down any more."""
         self._unstored.pop(stream, None)
 
     def found(self, last_group: int, streams: Iterable[Journaled]) -> None:

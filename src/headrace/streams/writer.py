@@ -44,3 +44,4 @@ class Writer:
     def _work(self) -> None:
         while (perform := self._jobs.get()) is not None:
             perform()
+            del perform  # nor is what it holds kept while the next is waited for
