@@ -262,6 +262,11 @@ class Framing(Protocol):
         ...
 
     @property
+    def opening(self) -> bytes:
+        """What a connection begins with that an `EventSource` may come back on; no reader takes it for an event."""
+        ...
+
+    @property
     def tells_endings(self) -> bool:
         """Whether records can say how a stream ended; where not, one that did not end well is cut off."""
         ...

@@ -39,7 +39,7 @@ async def read(place: Place, path: str, **headers: str) -> bytes:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     async with asking(place.port, "GET", path, headers=named) as reader:
         assert reader.status == 200
-        return await reader.body()
+        return (await reader.body()).removeprefix(b"retry: 250\n\n")
 
 
 async def started(place: Place, protocol: str = "openai_chat", **headers: str) -> tuple[str, bytes]:
@@ -94,6 +94,26 @@ async def test_ids_are_the_offsets_of_the_events(place: Place, protocol: str) ->
         texts = dict.fromkeys(range(2, 2 + len(TEXTS)), "token")
         assert kinds == {0: "start", 1: "rationale", **texts, 2 + len(TEXTS): "tool_call"}
     assert framed.rstrip().endswith(b"data: [DONE]")
+
+
+async def test_an_eventsource_is_told_early_to_come_back_soon_but_no_reader_that_could_not_go_on(place: Place) -> None:
+    stream_id, _ = await started(place)
+    for words, opening in {
+        "event_ids=true": b"retry: 250\n\nid: 0\n",
+        "event_ids=true&protocol=text": b"retry: 250\n\nid: ",
+        "event_ids=true&protocol=token_frames": b"retry: 250\n\nid: ",
+        "": b"data: ",
+        "event_ids=true&protocol=openai_chat": b"data: {",
+        "event_ids=true&protocol=openai_completions": b"id: 2\n",
+        "event_ids=true&protocol=ollama_chat": b"{",
+        "event_ids=true&protocol=plain_text": TEXTS[0].encode(),
+    }.items():
+        async with asking(place.port, "GET", f"/v1/streams/{stream_id}/events?{words}") as reader:
+            told = await reader.body()
+        assert told.startswith(opening)
+        assert told.count(b"retry:") == opening.count(b"retry:")
+    _, first = await started(place, Headrace_Event_Ids="true")
+    assert b"retry:" not in first, "what was asked for with POST is not asked for again"
 
 
 async def test_last_event_id_is_where_an_eventsource_goes_on_with_ids(place: Place) -> None:
@@ -166,7 +186,7 @@ async def test_readers_that_come_and_go_while_it_is_said_miss_nothing(place: Pla
                 for _ in range(7):
                     if not (piece := await reader.piece()):
                         break
-                    read_so_far += piece
+                    read_so_far += piece.removeprefix(b"retry: 250\n\n")
                     said.put_nowait(None)
             ends = cut(read_so_far)
             after = max(ends)

@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from headrace.wire.ndjson import lines
-from headrace.wire.sse import BETWEEN_DATA_FRAMES, comment, comment_line, data_frames
+from headrace.wire.sse import BETWEEN_DATA_FRAMES, comment, comment_line, data_frames, retry
+
+RETRY = retry(250)
+"""Browsers wait three seconds of their own before they come back."""
 
 
 class EventStream:
     """Server-sent events: a `data:` line and a blank line for each record, which is one line of JSON.
 
     Args:
+        opening: how soon an `EventSource` shall come back; empty where clients would take it for an event.
         heartbeat_with_ids: the heartbeat where frames carry ids. OpenAI's Python clients take a blank line after an id
             for an event and fail on its empty data, so theirs has none.
     """
@@ -24,7 +28,8 @@ class EventStream:
     tells_endings = True
     between = BETWEEN_DATA_FRAMES
 
-    def __init__(self, *, heartbeat_with_ids: bytes = comment("hb")) -> None:
+    def __init__(self, *, opening: bytes, heartbeat_with_ids: bytes = comment("hb")) -> None:
+        self.opening = opening
         self.heartbeat_with_ids = heartbeat_with_ids
 
     @staticmethod
@@ -44,6 +49,7 @@ class EventLinesStream:
     """Server-sent events whose records are all lines of an event, `event:` and several `data:` where there are such."""
 
     content_type = EventStream.content_type
+    opening = RETRY
     heartbeat = heartbeat_with_ids = EventStream.heartbeat
     tells_endings = True
     between = b"\n\n"
@@ -62,7 +68,7 @@ class JSONLines:
     """NDJSON: a line for each record, and no room for ids or heartbeats: a blank line is taken for broken JSON."""
 
     content_type = "application/x-ndjson"
-    heartbeat = heartbeat_with_ids = b""
+    heartbeat = heartbeat_with_ids = opening = b""
     tells_endings = True
     between = b"\n"
 
@@ -80,7 +86,7 @@ class BareText:
     """The text and nothing else. It cannot say how it ended."""
 
     content_type = "text/plain; charset=utf-8"
-    heartbeat = heartbeat_with_ids = b""
+    heartbeat = heartbeat_with_ids = opening = b""
     tells_endings = False
     between = b""
 
@@ -94,8 +100,8 @@ class BareText:
         return b"".join(records)
 
 
-EVENT_STREAM = EventStream()
-OPENAI_EVENT_STREAM = EventStream(heartbeat_with_ids=comment_line("hb"))
+EVENT_STREAM = EventStream(opening=RETRY)
+OPENAI_EVENT_STREAM = EventStream(opening=b"", heartbeat_with_ids=comment_line("hb"))
 EVENT_LINES_STREAM = EventLinesStream()
 JSON_LINES = JSONLines()
 BARE_TEXT = BareText()

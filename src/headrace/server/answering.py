@@ -49,8 +49,9 @@ async def answer_live(
     *,
     offset: int = 0,
     early_headers: bool = False,
+    comes_back: bool = False,
 ) -> None:
-    """Streams the events from `offset` on to one reader."""
+    """Streams the events from `offset` on to one reader; `comes_back`: as an `EventSource` does by itself."""
     outlet = outlet_of(scope)
     identity = (b"headrace-stream", stream.id.encode("ascii"))
     heartbeat = house.heartbeat_seconds(options)
@@ -67,10 +68,12 @@ async def answer_live(
         outlet.begin(200, [content_type, NO_CACHE, NO_BUFFER, identity, (b"x-request-id", outlet.request_id)])
         if scope["method"] == "HEAD":
             return
+        if comes_back and protocol.framing.opening:
+            outlet.write(protocol.framing.opening)
         delivery = Delivery(stream, offset, protocol, options, outlet)
         house.deliveries.add(delivery)
         try:
-            delivery.start()
+            await delivery.start()
             outcome = await delivery.outcome
         finally:
             house.deliveries.discard(delivery)

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Literal, TypeAlias
 
-from headrace.errors import InternalError
+from headrace.errors import BelowHorizon, InternalError
 from headrace.events import CONTENT, FINISHED, Ended
 from headrace.interfaces import Encoder, Framing, ReaderProtocol, Stream
 from headrace.requests import ReaderOptions
@@ -22,6 +23,8 @@ logger = logging.getLogger("headrace.server")
 
 PIECE_BYTES = 64 * 1024
 PIECE_EVENTS = 192
+TURN_PIECES = 4
+"""How many full pieces one reader is given before others have their turn: about a millisecond's work."""
 
 Outcome: TypeAlias = Literal["finished", "gone", "failed"]
 
@@ -31,7 +34,7 @@ class Delivery:
 
     Args:
         stream: what is read.
-        offset: the first event delivered; earlier ones are fed to the encoder and not sent.
+        offset: the first event delivered, not below the horizon; earlier ones are fed to the encoder and not sent.
         protocol: how events are written.
         options: this reader's own.
         outlet: where it is written to.
@@ -47,6 +50,8 @@ class Delivery:
         "_quiet_since",
         "_seen_offset",
         "_stream",
+        "_unsent",
+        "_waits_for_turn",
         "_with_ids",
         "options",
         "outcome",
@@ -65,35 +70,47 @@ class Delivery:
         self._framing: Framing = protocol.framing
         self._with_ids = options.event_ids
         self._heartbeat = self._framing.heartbeat_with_ids if self._with_ids else self._framing.heartbeat
+        # What is left of a piece that was too large for one write.
+        self._unsent: deque[bytes] = deque()
+        self._waits_for_turn = False
         self._seen_offset = offset
         self._quiet_since = outlet.loop.time()
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Begins to deliver. `outcome` is set when there is no more to do."""
-        before = 0
-        try:
-            while before < self._offset and (events := self._stream.read(before, self._offset - before)):
-                self._encoder.encode(before, events)
-                before += len(events)
-        except Exception:
-            self._fail()
+        outlet = self._outlet
+        outlet.on_gone = self._left
+        if self._offset:
+            outlet.flush()
+            # It counts as a reader while it catches up.
+            self._stream.attach(self._not_yet)
+            try:
+                await self._feed_earlier()
+            except Exception as error:
+                self._fail(error)
+                return
+            finally:
+                self._stream.detach(self._not_yet)
+        if outlet.gone:
+            self._left()
             return
-        self._outlet.on_ready = self.wake
-        self._outlet.on_gone = self._left
+        outlet.on_ready = self.wake
         self._stream.attach(self.wake)
         self.wake()
-        self._outlet.flush()  # the head, where there was nothing yet to go with it
+        outlet.flush()  # the head, where there was nothing yet to go with it
 
     def stop(self) -> None:
         """Takes the reader off its stream."""
         self._stream.detach(self.wake)
         self._outlet.on_ready = self._outlet.on_gone = None
+        self._settle("gone")
 
     def wake(self) -> None:
         """There is more to read, or room to write: delivers what can be delivered now."""
         stream, outlet = self._stream, self._outlet
         if self.outcome.done():
             return
+        pieces = 0
         try:
             while not outlet.paused and (events := stream.read(self._offset, PIECE_EVENTS)):
                 if self._with_ids:
@@ -108,12 +125,18 @@ class Delivery:
                     if data:
                         outlet.write(data)
                 else:
-                    for start in range(0, len(data), PIECE_BYTES):
-                        outlet.write(data[start : start + PIECE_BYTES])
-        except Exception:
-            self._fail()
+                    self._write_long(data)
+                    if self._unsent:
+                        return
+                if len(events) == PIECE_EVENTS:
+                    pieces += 1
+                    if pieces == TURN_PIECES:
+                        self._take_turns()
+                        return
+        except Exception as error:
+            self._fail(error)
             return
-        if stream.ended is not None and self._offset >= stream.length:
+        if stream.ended is not None and self._offset >= stream.length and not self._unsent:
             whole = stream.ended.ending in FINISHED or self._framing.tells_endings
             self._settle("finished" if whole else "failed")
         elif outlet.gone:
@@ -129,10 +152,56 @@ class Delivery:
             if heartbeat := self._heartbeat or self._framing.frame(self._encoder.heartbeat()):
                 self._outlet.write(heartbeat)
 
+    async def _feed_earlier(self) -> None:
+        """Feeds the encoder the events that the reader has, and lets others have their turn in a long stream."""
+        stream = self._stream
+        if before := stream.horizon:
+            self._encoder.encode(0, stream.beginning)
+        pieces = 0
+        while before < self._offset and not self._outlet.gone:
+            events = stream.read(before, min(PIECE_EVENTS, self._offset - before))
+            self._encoder.encode(before, events)
+            before += len(events)
+            pieces += 1
+            if not pieces % TURN_PIECES:
+                await asyncio.sleep(0)
+
+    def _not_yet(self) -> None:
+        """There is more to read, for later."""
+
+    def _write_long(self, data: bytes) -> None:
+        """Writes what is too large for one write, as far as the reader takes it; the rest when it is ready."""
+        self._unsent.extend(data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
+        self._write_unsent()
+
+    def _write_unsent(self) -> None:
+        unsent, outlet = self._unsent, self._outlet
+        while unsent and not outlet.paused:
+            outlet.write(unsent.popleft())
+        outlet.on_ready = self._go_on_with_unsent if unsent else self.wake
+
+    def _go_on_with_unsent(self) -> None:
+        self._write_unsent()
+        self.wake()
+
+    def _take_turns(self) -> None:
+        """Goes on in the next turn of the event loop: a reader that takes all it is given holds up nobody else."""
+        if not self._waits_for_turn:
+            self._waits_for_turn = True
+            self._outlet.loop.call_soon(self._my_turn)
+
+    def _my_turn(self) -> None:
+        self._waits_for_turn = False
+        self.wake()
+
     def _left(self) -> None:
         self._settle("gone")
 
-    def _fail(self) -> None:
+    def _fail(self, error: Exception) -> None:
+        if isinstance(error, BelowHorizon):
+            # What comes next was let go while this reader was slow: it is cut off, and told when it returns.
+            self._settle("failed")
+            return
         # A fault in an encoder ends its reader, told in its own protocol, and nobody else (L19).
         logger.exception("delivering stream %s as %s failed", self._stream.id, self._protocol.name)
         failure = InternalError("headrace made a mistake while writing this answer; its log says which").failure()
@@ -191,7 +260,7 @@ def has_content(stream: Stream) -> Callable[[], bool]:
 
     def look() -> bool:
         nonlocal offset
-        if stream.ended is not None:
+        if stream.ended is not None or stream.horizon:
             return True
         while events := stream.read(offset):
             if any(isinstance(event, CONTENT) for event in events):

@@ -12,7 +12,9 @@ from headrace.errors import InvalidRequest, RequestError, UpstreamReset
 from headrace.events import FINISHED, Ended, Event
 from headrace.interfaces import Framing, ReaderProtocol
 from headrace.requests import ReaderOptions
+from headrace.streams.joining import joined
 from headrace.testing.generations import ENDINGS, GENERATIONS, STARTED, ended
+from headrace.wire.sse import SSEParser
 
 OPTIONS: tuple[ReaderOptions, ...] = tuple(
     ReaderOptions(include_usage=usage, rationale=rationale, metadata=metadata, chunk_size=chunk_size)
@@ -53,6 +55,7 @@ def check_protocol(protocol: ReaderProtocol) -> None:
         for options in OPTIONS:
             _check_batching(protocol, events, options, name)
             _check_resuming(protocol, events, options, name)
+            _check_horizon(protocol, events, options, name)
             if isinstance(last := events[-1], Ended) and last.ending in FINISHED:
                 body = protocol.whole(events, options)
                 assert isinstance(body, bytes), f"{name}: a whole answer is bytes"
@@ -67,6 +70,8 @@ def check_protocol(protocol: ReaderProtocol) -> None:
 def _check_framing(framing: Framing) -> None:
     assert framing.content_type, "a framing has a content type"
     assert framing.frame([]) == b"", "no records are no bytes"
+    if framing.opening:
+        assert SSEParser().feed(framing.opening) == [], "what a connection begins with is no event"
     first, second = b'{"a":1}', b'{"b":2}'
     together = framing.frame([first, second])
     assert together == framing.frame([first]) + framing.frame([second]), "records are framed one by one"
@@ -103,6 +108,16 @@ def _check_resuming(protocol: ReaderProtocol, events: Sequence[Event], options: 
         rest = protocol.framing.frame(encoder.encode(offset, events[offset:]))
         unbroken = b"".join(pieces[offset:])
         assert rest == unbroken, f"{name}: resumed at {offset}, a reader gets other bytes ({options})"
+
+
+def _check_horizon(protocol: ReaderProtocol, events: Sequence[Event], options: ReaderOptions, name: str) -> None:
+    pieces = _pieces(protocol, events, options)
+    for horizon in range(1, len(events)):
+        encoder = protocol.encoder(options)
+        encoder.encode(0, joined(events[:horizon]))
+        rest = protocol.framing.frame(encoder.encode(horizon, events[horizon:]))
+        unbroken = b"".join(pieces[horizon:])
+        assert rest == unbroken, f"{name}: shortened to {horizon}, a reader gets other bytes ({options})"
 
 
 def _check_endings(protocol: ReaderProtocol) -> None:

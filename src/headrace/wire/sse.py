@@ -320,6 +320,11 @@ def data_frames(records: Sequence[bytes], *, identifiers: Sequence[int | None] |
     )
 
 
+def retry(milliseconds: int) -> bytes:
+    """How soon a reader shall come back after its connection ended; no event."""
+    return b"retry: %d\n\n" % milliseconds
+
+
 def comment(text: str) -> bytes:
     """A comment with a blank line: the heartbeat of streams without ids.
 
