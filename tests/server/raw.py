@@ -79,7 +79,7 @@ def read_responses(connection: socket.socket, count: int, *, head_only: bool = F
                     headers[name.lower()] = value.strip()
                 body = b""
                 status = int(first.split(b" ")[1])
-                if not head_only and status >= 200:
+                if not head_only and status >= 200 and status != 204:
                     body = _body(incoming, headers)
                 found.append(Response(status, headers, body))
             except ConnectionResetError:

@@ -14,6 +14,7 @@ from starlette.types import Receive, Scope, Send
 from headrace.errors import HeadraceError, InternalError, InvalidRequest, MethodNotAllowed, UnknownRoute
 from headrace.protocols.objects import error_body
 from headrace.server.answering import note_refusal
+from headrace.server.cross_origin import CrossOrigin
 from headrace.server.doors import Door
 from headrace.server.guard import Guard
 from headrace.server.house import House
@@ -30,6 +31,7 @@ class Application:
     def __init__(self, house: House) -> None:
         self._house = house
         self._guard = Guard(house.settings.server, house.settings.keys)
+        self._cross_origin = CrossOrigin(house.settings.server.allowed_origins)
         served = routes(house)
         self._router = Router(served, redirect_slashes=False)
         # Most requests are for a path without parameters, which needs no search through the table.
@@ -50,6 +52,10 @@ class Application:
             # For reading the request; a handler takes it away, since a stream may last.
             scope["headrace.headers"] = headers = request_headers(scope)
             outlet.request_id = request_id(headers)
+            outlet.headers = self._cross_origin.headers(headers)
+            if (told := self._cross_origin.preflight(scope["method"], headers)) is not None:
+                outlet.respond(204, [*told, (b"x-request-id", outlet.request_id)], b"")
+                return
             outlet.owner = self._guard.admit(scope, headers)
             del headers
             await door(scope, receive, send)

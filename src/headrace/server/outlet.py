@@ -44,6 +44,7 @@ class Outlet:
         "_held",
         "_transport",
         "gone",
+        "headers",
         "loop",
         "on_gone",
         "on_ready",
@@ -62,6 +63,8 @@ class Outlet:
         self._held = b""
         self.loop = connection.loop
         """The event loop of the connection: asking for the running one is a call of the system in Python 3.11."""
+        self.headers: Headers = ()
+        """What the head of the response carries besides what it is begun with."""
         self.owner = ""
         """Whose request this is, once that is known."""
         self.request_id = b""
@@ -155,7 +158,7 @@ class Outlet:
         if self._connection.still_sends(self):
             cycle.keep_alive = False  # where its body ends, the next request would begin: that is not waited for
         lines = [STATUS_LINE[status]]
-        for name, value in (*self._connection.server_state.default_headers, *headers):
+        for name, value in (*self._connection.server_state.default_headers, *self.headers, *headers):
             lines += (name, b": ", value, b"\r\n")
         lines.append(b"\r\n" if cycle.keep_alive and self._chunked else b"connection: close\r\n\r\n")
         return b"".join(lines)
