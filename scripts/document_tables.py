@@ -490,6 +490,7 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "start screen": screen,
     "try line": try_line,
     "make a key": lambda: block("sh", exposure.MAKE_A_KEY),
+    "nginx": lambda: block("nginx", (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8").strip()),
 }
 
 

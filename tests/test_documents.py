@@ -63,6 +63,7 @@ def test_every_table_is_as_the_code_has_it() -> None:
 def test_a_table_that_is_out_of_date_is_named_and_written_anew(tmp_path: Path) -> None:
     (tmp_path / "scripts").mkdir()
     shutil.copy(ROOT / "scripts" / "document_tables.py", tmp_path / "scripts")
+    shutil.copytree(ROOT / "deploy", tmp_path / "deploy")
     for page in WRITTEN:
         copy = tmp_path / "docs" / name_of(page)
         copy.parent.mkdir(parents=True, exist_ok=True)

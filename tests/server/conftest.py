@@ -124,9 +124,12 @@ async def _serving(settings: Settings) -> AsyncIterator[Place]:
         with listen(settings.server) as listener:
             server = Server(house, lambda url, port: ready.set_result((url, port)))
             served = loop.create_task(server.serve(sockets=[listener]))
-            yield Place(house, server, *await ready)
-            server.should_exit = True
-            await served
+            try:
+                yield Place(house, server, *await ready)
+            finally:
+                # After a test that failed, too: nothing else would end what it left open.
+                server.should_exit = True
+                await served
 
 
 @pytest.fixture(scope="module")
