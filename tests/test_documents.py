@@ -221,6 +221,8 @@ def check_unfollowed(example: Example) -> None:
             resolve({}, {}, [Document("example", tomllib.loads(example.text))])
         case "json":
             json.loads(example.text)
+        case "nginx":
+            assert example.text == (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8"), "the tested one"
         case "text":
             pass  # made by the code, or compared with what was printed
         case _:
