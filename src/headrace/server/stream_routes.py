@@ -185,7 +185,7 @@ def _limit(text: str | None) -> int:
 
 
 def _offset(text: str | None) -> int:
-    if text is None or text == "":
+    if text is None or text in ("", "-1"):
         return -1
     if not text.isascii() or not text.isdigit() or len(text) > 18:
         raise InvalidRequest(f"{text[:50]!r} is no offset: send the number of the last event read", parameter="after")
