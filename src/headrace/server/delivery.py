@@ -24,7 +24,7 @@ logger = logging.getLogger("headrace.server")
 PIECE_BYTES = 64 * 1024
 PIECE_EVENTS = 192
 TURN_PIECES = 4
-"""How many full pieces one reader is given before others have their turn: about a millisecond's work."""
+"""How many pieces one reader is given before others have their turn: about a millisecond's work."""
 
 Outcome: TypeAlias = Literal["finished", "gone", "failed"]
 
@@ -128,11 +128,10 @@ class Delivery:
                     self._write_long(data)
                     if self._unsent:
                         return
-                if len(events) == PIECE_EVENTS:
-                    pieces += 1
-                    if pieces == TURN_PIECES:
-                        self._take_turns()
-                        return
+                pieces += 1
+                if pieces == TURN_PIECES:
+                    self._take_turns()
+                    return
         except Exception as error:
             self._fail(error)
             return
