@@ -39,7 +39,7 @@ from headrace.server.discovery import discover
 from headrace.server.doors import Door
 from headrace.server.house import House
 from headrace.server.routes import routes
-from headrace.settings import Settings, exposure, tree
+from headrace.settings import Settings, tree
 from headrace.settings.reading import LISTS, words
 from headrace.settings.variables import OTHER_NAMES, VARIABLES
 from headrace.timing import Timing
@@ -428,7 +428,10 @@ def exit_codes_of_errors() -> str:
     for kind in subclasses(errors.HeadraceError):
         if kind.__subclasses__() or kind in (errors.UpstreamRefused, errors.UpstreamTimeout):
             continue
-        error = kind("", upstream="") if issubclass(kind, errors.UpstreamError) else kind("")
+        if issubclass(kind, errors.RateLimited):
+            error: errors.HeadraceError = kind("", limit=1, reset_unix_seconds=0, retry_after_seconds=1)
+        else:
+            error = kind("", upstream="") if issubclass(kind, errors.UpstreamError) else kind("")
         by_code.setdefault(code_of_error(error), []).append(code(kind.code))
     rows = [[str(number), ", ".join(dict.fromkeys(codes))] for number, codes in sorted(by_code.items())]
     return table(["exit code", "error codes"], rows)
@@ -489,7 +492,6 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "exit codes of errors": exit_codes_of_errors,
     "start screen": screen,
     "try line": try_line,
-    "make a key": lambda: block("sh", exposure.MAKE_A_KEY),
     "nginx": lambda: block("nginx", (ROOT / "deploy" / "nginx.conf").read_text(encoding="utf-8").strip()),
 }
 

@@ -45,7 +45,8 @@ OWNERS = {
     "uvloop": ["server/"],
     "click": ["cli/"],
     "rich": ["cli/"],
-    "sqlite3": ["knowledge/", "streams/"],
+    "sqlite3": ["keys/", "knowledge/", "streams/"],
+    "limits": ["keys/quota.py"],
     "platformdirs": ["server/", "cli/"],
     "tokenizers": ["runs/tokenizer.py"],
 }

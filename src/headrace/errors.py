@@ -17,6 +17,7 @@
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedContentType  415
     │   ├── IdempotencyKeyReused    422  the key of another request
+    │   ├── RateLimited             429  a key has used what it may
     │   ├── HeadersTooLarge         431
     │   └── Overloaded              503  our own limits, or shutting down
     ├── UpstreamError               where the tokens come from
@@ -175,6 +176,20 @@ class IdempotencyKeyReused(RequestError):
 
     code = "idempotency_key_reused"
     http_status = 422
+
+
+class RateLimited(RequestError):
+    """A key has used what it may: requests a minute, streams or readers at once."""
+
+    code = "rate_limited"
+    http_status = 429
+    retryable = True
+
+    def __init__(self, message: str, *, limit: int, reset_unix_seconds: int, retry_after_seconds: float) -> None:
+        super().__init__(message, retry_after_seconds=retry_after_seconds)
+        self.limit = limit
+        self.reset_unix_seconds = reset_unix_seconds
+        """When all of it may be used again."""
 
 
 class HeadersTooLarge(RequestError):

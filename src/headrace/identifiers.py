@@ -1,4 +1,4 @@
-"""The one place where identifiers and chance are made: 128 random bits in ASCII, and numbers for jitter.
+"""The one place where identifiers, keys and chance are made: random bits in ASCII, and numbers for jitter.
 
 Vocabulary: imports nothing of headrace.
 """
@@ -8,9 +8,14 @@ from __future__ import annotations
 import random
 import re
 import secrets
+import string
 
 _IDENTIFIER_BYTES = 16
 _DRAWN_BYTES = 256 * _IDENTIFIER_BYTES
+
+_KEY_CHARACTERS = string.ascii_letters + string.digits
+# As many of these as hold 256 bits.
+_KEY_LENGTH = 43
 
 _CHOSEN = re.compile(r"[A-Za-z0-9_.~-]{22,128}\Z")
 
@@ -40,6 +45,16 @@ class StreamIdentifiers:
 def new_request_id() -> str:
     """An identifier for one HTTP request, for logs and the `X-Request-Id` header. Unique, but no secret."""
     return f"req_{random.getrandbits(96):024x}"
+
+
+def new_key() -> str:
+    """A key nobody can guess: `hr_` and 43 letters and digits, 256 bits. A double click selects it whole."""
+    return "hr_" + "".join(secrets.choice(_KEY_CHARACTERS) for _ in range(_KEY_LENGTH))
+
+
+def new_session() -> str:
+    """A secret for a cookie: 256 bits, in 43 characters of base64url."""
+    return secrets.token_urlsafe(32)
 
 
 def is_stream_id(text: str) -> bool:

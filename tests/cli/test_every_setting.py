@@ -202,6 +202,18 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         [[keys]]
         owner = "bob"
         hash = "{hash_of("bob")}"
+        [[keys]]
+        owner = "carol"
+        hash = "{hash_of("frugal")}"
+        max_streams = 1
+        [[keys]]
+        owner = "carol"
+        hash = "{hash_of("alone")}"
+        max_readers = 1
+        [[keys]]
+        owner = "carol"
+        hash = "{hash_of("rare")}"
+        requests_per_minute = 1
         """
     )
     default = Command(tmp_path_factory.mktemp("default"), {"LAB_KEY": "sk-lab"})
@@ -268,6 +280,29 @@ def _(both: Both) -> None:
         path = f"/v1/streams/{response.headers['Headrace-Stream']}"
         assert Running(both.changed.url, LIKE_BOB).status("GET", path) == 404
         assert both.changed.status("GET", path) == 200
+
+
+@proves("keys.max_streams")
+def _(both: Both) -> None:
+    frugal = Running(both.changed.url, {"Authorization": "Bearer frugal"})
+    with frugal.ask("lab/hangs"):
+        assert frugal.status("POST", "/chat/basic", {"query": "hi"}) == 429
+        assert both.changed.status("POST", "/chat/basic", {"query": "hi"}) == 200
+
+
+@proves("keys.max_readers")
+def _(both: Both) -> None:
+    alone = Running(both.changed.url, {"Authorization": "Bearer alone"})
+    with alone.ask("lab/hangs") as response:
+        path = f"/v1/streams/{response.headers['Headrace-Stream']}/events"
+        assert alone.status("GET", path) == 429
+        assert Running(both.changed.url, {"Authorization": "Bearer frugal"}).status("GET", path) == 200
+
+
+@proves("keys.requests_per_minute")
+def _(both: Both) -> None:
+    rare = Running(both.changed.url, {"Authorization": "Bearer rare"})
+    assert [rare.status("GET", "/v1/models") for _ in range(2)] == [200, 429]
 
 
 @proves("server.heartbeat_seconds")

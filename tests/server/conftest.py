@@ -105,20 +105,20 @@ class Place:
 
 
 @asynccontextmanager
-async def serving(settings: Settings | None = None) -> AsyncIterator[Place]:
-    """A server in this process, on a port that the system chooses."""
+async def serving(settings: Settings | None = None, *, keys: Path | None = None) -> AsyncIterator[Place]:
+    """A server in this process, on a port that the system chooses. `keys`: the file of the keys that readers have."""
     settings = settings or Settings()
     server_settings = msgspec.structs.replace(settings.server, port=0, drain_seconds=0.0)
     with tempfile.TemporaryDirectory() as folder:
         # The store a server has by default, on a file of its own.
         store = msgspec.structs.replace(settings.store, path=settings.store.path or f"{folder}/headrace.db")
-        async with _serving(msgspec.structs.replace(settings, server=server_settings, store=store)) as place:
+        async with _serving(msgspec.structs.replace(settings, server=server_settings, store=store), keys) as place:
             yield place
 
 
 @asynccontextmanager
-async def _serving(settings: Settings) -> AsyncIterator[Place]:
-    async with open_house(settings, {}, keeps_streams=True) as house:
+async def _serving(settings: Settings, keys: Path | None) -> AsyncIterator[Place]:
+    async with open_house(settings, {}, keeps_streams=True, keys=keys) as house:
         loop = asyncio.get_running_loop()
         ready: asyncio.Future[tuple[str, int]] = loop.create_future()
         with listen(settings.server) as listener:

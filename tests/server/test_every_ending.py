@@ -13,7 +13,7 @@ from tests.server.reader import asking, chat
 from headrace.events import Ending
 from headrace.protocols import PROTOCOLS
 from headrace.requests import ReaderOptions
-from headrace.server.house import LOCAL_OWNER
+from headrace.server.callers import LOCAL_OWNER
 from headrace.testing.upstream import DONE, Exchange, answer, frame, text_chunk
 
 pytestmark = pytest.mark.anyio

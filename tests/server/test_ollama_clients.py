@@ -17,7 +17,7 @@ from tests.server.reader import asking
 
 from headrace.clock import SystemClock
 from headrace.providers import PROVIDERS
-from headrace.server.house import LOCAL_OWNER
+from headrace.server.callers import LOCAL_OWNER
 from headrace.settings import UpstreamSettings
 from headrace.testing.ollama import ollama_answer
 from headrace.testing.upstream import (

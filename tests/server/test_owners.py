@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from tests.server.conftest import Place, serving
 from tests.server.reader import asking, chat, query
 
+from headrace.server.house import House
+from headrace.server.routes import routes
 from headrace.settings import KeySettings, ServerSettings, Settings
 from headrace.testing.upstream import Exchange, answer, text_chunk
 
@@ -50,7 +53,8 @@ async def start(place: Place, owner: str, **headers: str) -> str:
 
 async def refusal(place: Place, method: str, path: str, headers: dict[str, str]) -> tuple[int, Any]:
     async with asking(place.port, method, path, None, headers) as reader:
-        return reader.status, {**await reader.json(), "headers": sorted(reader.headers)}
+        said = {} if method == "HEAD" else await reader.json()
+        return reader.status, {**said, "headers": sorted(reader.headers)}
 
 
 @pytest.mark.parametrize(
@@ -65,6 +69,9 @@ async def refusal(place: Place, method: str, path: str, headers: dict[str, str])
         {"Authorization": "Basic ann-key-1"},
         {"Authorization": "ann-key-1"},
         {"X-Api-Key": "wrong"},
+        {"Api-Key": "wrong"},
+        {"Cookie": "headrace_session=ann-key-1"},
+        {"Cookie": "ann-key-1"},
         {"Authorization": "Bearer " + hashlib.sha256(b"ann-key-1").hexdigest()},
         {"Authorization": "Bearer \xe9\xff"},
     ],
@@ -83,9 +90,13 @@ async def test_a_refusal_says_how_a_key_is_sent(place: Place) -> None:
         assert "Authorization: Bearer" in (await reader.json())["error"]["message"]
 
 
-async def test_a_key_in_the_url_is_none(place: Place) -> None:
-    status, _ = await refusal(place, "GET", f"/v1/models?key={KEYS['ann']}&api_key={KEYS['ann']}", {})
-    assert status == 401
+@pytest.mark.parametrize("name", ["key", "api_key", "api-key", "apikey", "token", "access_token", "Key", "%6bey"])
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer ann-key-1"}])
+async def test_a_key_in_the_url_is_refused_and_said_to_be(place: Place, name: str, headers: dict[str, str]) -> None:
+    status, body = await refusal(place, "GET", f"/v1/models?after=1&{name}={KEYS['ann']}", headers)
+    assert status == 400
+    assert "never taken from a URL" in body["error"]["message"]
+    assert KEYS["ann"] not in str(body)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +107,9 @@ async def test_a_key_in_the_url_is_none(place: Place) -> None:
         {"Authorization": "Bearer   ann-key-1  "},
         {"X-Api-Key": "ann-key-1"},
         {"X-Api-Key": "bob-key-2"},
+        {"Api-Key": "ann-key-1"},
+        {"Authorization": "Bearer", "Api-Key": "ann-key-1"},
+        {"Authorization": "Basic dTpw", "X-Api-Key": "ann-key-1"},
     ],
 )
 async def test_a_known_key_comes_in(place: Place, headers: dict[str, str]) -> None:
@@ -107,6 +121,43 @@ async def test_a_known_key_comes_in(place: Place, headers: dict[str, str]) -> No
 async def test_probes_need_no_key(place: Place, path: str) -> None:
     async with asking(place.port, "GET", path) as reader:
         assert reader.status == 200
+
+
+OPEN = {"/health", "/health/ready", "/login", "/logout", "/docs", "/openapi.json", "/pages/{digest}/{file}"}
+"""What is answered without a key; everything else asks for one."""
+PARAMETERS = {
+    "stream_id": "none-of-anybody-0000001",
+    "name": "offline",
+    "assistant": "basic",
+    "digest": "0",
+    "file": "none.js",
+}
+"""What stands in a path, and something that may stand there: a new one has to be named here, and whose it is."""
+EVERY_DOOR = [
+    (method, route.path)
+    for route in routes(cast("House", None))  # a door asks nothing of its house before somebody knocks
+    for method in sorted(route.methods or ())
+]
+
+
+@pytest.mark.parametrize(("method", "path"), EVERY_DOOR)
+async def test_every_door_asks_for_a_key_but_those_that_are_open(place: Place, method: str, path: str) -> None:
+    filled = re.sub(r"\{(\w+)(:path)?\}", lambda found: PARAMETERS[found[1]], path)
+    async with asking(place.port, method, filled) as reader:
+        assert (reader.status == 401) == (path not in OPEN)
+        if reader.status == 401:
+            assert reader.headers["www-authenticate"] == "Bearer"
+
+
+@pytest.mark.parametrize(("method", "path"), [door for door in EVERY_DOOR if "{stream_id}" in door[1]])
+async def test_every_door_to_a_stream_answers_for_anothers_as_for_one_that_is_not_there(
+    place: Place, method: str, path: str
+) -> None:
+    stream_id = await start(place, "ann")
+    status, theirs = await refusal(place, method, path.replace("{stream_id}", stream_id), key("bob"))
+    _, missing = await refusal(place, method, path.replace("{stream_id}", "0" * 32), key("bob"))
+    assert status == 404
+    assert str(theirs).replace(stream_id, "0" * 32) == str(missing)
 
 
 DOORS = [

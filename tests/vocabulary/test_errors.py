@@ -10,6 +10,7 @@ from headrace.errors import (
     HeadraceError,
     InvalidRequest,
     Overloaded,
+    RateLimited,
     SettingsError,
     Timer,
     UpstreamError,
@@ -56,6 +57,8 @@ def example(kind: type[HeadraceError]) -> HeadraceError:
         return UpstreamTimeout("total", 600, upstream="groq")
     if issubclass(kind, UpstreamError):
         return kind("words", upstream="groq")
+    if kind is RateLimited:
+        return RateLimited("words", limit=3, reset_unix_seconds=1_700_000_060, retry_after_seconds=60)
     return kind("words")
 
 
@@ -161,6 +164,7 @@ def test_an_error_carries_its_field_and_when_to_come_back() -> None:
 def test_trying_again_can_help_with_what_may_pass_by_itself() -> None:
     assert {kind.__name__ for kind in LEAVES if example(kind).failure().retryable} == {
         "Overloaded",
+        "RateLimited",
         "StoreError",
         "UpstreamMalformed",
         "UpstreamRefused",

@@ -20,6 +20,7 @@ COMMANDS = {
     "serve": ("headrace.cli.serve", "serve"),
     "demo": ("headrace.cli.demo", "demo"),
     "models": ("headrace.cli.models", "models"),
+    "keys": ("headrace.cli.keys", "keys"),
     "doctor": ("headrace.cli.doctor", "doctor"),
     "settings": ("headrace.cli.settings", "settings"),
 }

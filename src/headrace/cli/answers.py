@@ -49,8 +49,8 @@ async def in_process(
     Raises:
         HeadraceError: it cannot be started.
     """
+    from headrace.server.callers import LOCAL
     from headrace.server.discovery import discover, missing_key
-    from headrace.server.house import LOCAL_OWNER
     from headrace.server.wiring import open_house
 
     settings = (await discover(settings, environment)).settings
@@ -66,7 +66,7 @@ async def in_process(
         timeouts=Timeouts(total=question.timeout_seconds),
     )
     async with open_house(settings, environment) as house:
-        stream = await house.start_assistant(request, basic, LOCAL_OWNER)
+        stream = await house.start_assistant(request, basic, LOCAL)
 
         class _InProcess:
             async def follow(self) -> AsyncGenerator[tuple[list[bytes], list[Event]], None]:

@@ -166,6 +166,13 @@ def trust_file() -> Path:
     return user_data_path("headrace") / "trusted.json"
 
 
+def keys_file() -> Path:
+    """Where `headrace keys` keeps the keys of readers: in the user's own data folder."""
+    from platformdirs import user_data_path
+
+    return user_data_path("headrace") / "keys.db"
+
+
 def _record() -> trusts.Record:
     path = trust_file()
     try:

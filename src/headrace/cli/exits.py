@@ -76,13 +76,15 @@ def told_apart() -> Iterator[None]:
 
 def code_of_error(error: HeadraceError) -> int:
     """The exit code of an error that came before anything was said."""
-    from headrace.errors import RequestError, SettingsError, Unauthorized
+    from headrace.errors import RateLimited, RequestError, SettingsError, Unauthorized
 
     match error:
         case SettingsError():
             return USAGE
         case Unauthorized():
             return KEY
+        case RateLimited():
+            return LIMIT
         case RequestError():
             return FAILED if error.http_status >= 500 else USAGE
         case _:

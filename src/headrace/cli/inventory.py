@@ -133,7 +133,7 @@ class _Upstream(msgspec.Struct):
 
 class _Health(msgspec.Struct):
     service: str
-    upstreams: list[_Upstream]
+    upstreams: list[_Upstream] = []
 
 
 async def of_server(url: str, key: str | None) -> Inventory:

@@ -36,6 +36,7 @@ def serve(
     from headrace.cli import environment, logs, start_screen
     from headrace.providers.catalogue import SERVICES
     from headrace.server.discovery import discover
+    from headrace.server.serving import keys_kept
     from headrace.server.serving import serve as serve_until_told
     from headrace.settings import check_exposure
 
@@ -50,7 +51,8 @@ def serve(
             "logging.format": log_format,
         }
     )
-    check_exposure(resolved.settings)
+    kept = keys_kept(resolved.settings, environment.keys_file())
+    check_exposure(resolved.settings, kept)
     logs.set_up(resolved.settings.logging, at_terminal=sys.stderr.isatty())
     discovery = asyncio.run(discover(resolved.settings, surroundings.environment))
     for name in environment.unused_keys(surroundings, [each.api_key_env for each in SERVICES if each.api_key_env]):
@@ -59,7 +61,7 @@ def serve(
 
     def on_ready(url: str, port: int) -> None:
         files = tuple(dict.fromkeys(document.origin for document in surroundings.documents))
-        ready = start_screen.Ready(url, os.getpid(), discovery.settings, discovery.rows, files)
+        ready = start_screen.Ready(url, os.getpid(), discovery.settings, discovery.rows, files, kept)
         _tell_scripts(start_screen.ready_line(ready), ready_file, ready_fd)
         try:
             if sys.stdout.isatty():
@@ -69,7 +71,7 @@ def serve(
         except OSError:
             pass  # whoever read stdout left; readers of streams are still served
 
-    return serve_until_told(discovery.settings, surroundings.environment, on_ready)
+    return serve_until_told(discovery.settings, surroundings.environment, on_ready, keys=environment.keys_file())
 
 
 def _check_ready(ready_file: Path | None, ready_fd: int | None) -> None:

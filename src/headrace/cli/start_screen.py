@@ -28,6 +28,8 @@ class Ready(msgspec.Struct, frozen=True):
     upstreams: Sequence[Found]
     origins: Sequence[str]
     """The files that settings came from."""
+    keys_kept: int = 0
+    """How many keys `headrace keys` keeps, besides those of the settings."""
 
 
 def text(ready: Ready) -> str:
@@ -40,7 +42,7 @@ def text(ready: Ready) -> str:
         label = "upstreams" if number == 0 else ""
         lines.append(f"{label:10} {found.name:{name}}  {found.where:{where}}  {found.state}")
     lines.append(f"{'store':10} {_store(settings)}")
-    lines.append(f"{'auth':10} {_auth(settings)}")
+    lines.append(f"{'auth':10} {_auth(ready)}")
     if ready.origins:
         lines.append(f"{'settings':10} {', '.join(ready.origins)}")
     lines.append(f"{'try':10} {try_line(ready)}")
@@ -58,7 +60,7 @@ def json_lines(ready: Ready) -> list[bytes]:
         {"event": "ready", "url": ready.url, "pid": ready.pid, "version": headrace.__version__},
         *upstreams,
         _store_event(settings),
-        {"event": "auth", "on": settings.server.auth, "keys": len(settings.keys)},
+        {"event": "auth", "on": settings.server.auth, "keys": ready.keys_kept + len(settings.keys)},
         {"event": "settings", "files": list(ready.origins)},
         {"event": "try", "try": try_line(ready)},
     ]
@@ -101,8 +103,8 @@ def _store_event(settings: Settings) -> dict[str, object]:
     return {"event": "store", "kind": store.kind, **path, "retention_hours": store.retention_hours}
 
 
-def _auth(settings: Settings) -> str:
-    if settings.server.auth:
-        count = len(settings.keys)
+def _auth(ready: Ready) -> str:
+    if ready.settings.server.auth:
+        count = ready.keys_kept + len(ready.settings.keys)
         return f"on, {count} key{'' if count == 1 else 's'}"
     return "off, this machine only. To listen elsewhere: headrace serve --host 0.0.0.0 --auth"

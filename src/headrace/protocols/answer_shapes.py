@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal, TypeAlias
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from headrace.usage import Provenance
 
@@ -454,6 +455,22 @@ class Cancelled(msgspec.Struct, forbid_unknown_fields=True):
     """`false`: it had ended by itself before."""
 
 
+class LoggedIn(msgspec.Struct, forbid_unknown_fields=True):
+    """A login; what stands for the key is in `Set-Cookie`."""
+
+    owner: str
+    """Whose streams may be read now."""
+    key: str
+    """How the key begins, as lists name it."""
+    expires_in_seconds: int
+
+
+class LoggedOut(msgspec.Struct, forbid_unknown_fields=True):
+    """The end of a login."""
+
+    ended: bool
+
+
 class UpstreamHealth(msgspec.Struct, forbid_unknown_fields=True):
     """How an upstream was when it was last asked."""
 
@@ -467,14 +484,15 @@ class Health(msgspec.Struct, forbid_unknown_fields=True):
 
     status: Literal["ok", "draining"]
     service: Literal["headrace"]
-    version: str
-    streams: int
+    version: str | UnsetType = UNSET
+    """This and what follows is told to whoever shows a key, or to all where none is asked for."""
+    streams: int | UnsetType = UNSET
     """How many are in progress."""
-    readers: int
+    readers: int | UnsetType = UNSET
     """How many are served now."""
-    cancelled_after_grace: int
+    cancelled_after_grace: int | UnsetType = UNSET
     """How many answers were cancelled since the start because no reader came back in time."""
-    upstreams: list[UpstreamHealth]
+    upstreams: list[UpstreamHealth] | UnsetType = UNSET
 
 
 class Ready(msgspec.Struct, forbid_unknown_fields=True):

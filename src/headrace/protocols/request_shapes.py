@@ -331,3 +331,9 @@ class TokensRequest(OllamaGenerateRequest, kw_only=True):
     """The same body for `/api/generate/stream`, where a prompt is needed."""
 
     prompt: Named
+
+
+class LoginRequest(msgspec.Struct):
+    """A key, for the cookie that shall stand for it."""
+
+    key: Named

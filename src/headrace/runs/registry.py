@@ -23,6 +23,7 @@ SWEEP_SECONDS = 0.25
 CANCELLED = Failure("cancelled", "the answer was cancelled; what was said before stands", 499)
 LEFT = Failure("cancelled", "the answer was cancelled because its last reader left", 499, retryable=True)
 NOT_KEPT = Failure("store_failed", "the answer could not be kept; what was shown before stands", 503, retryable=True)
+KEY_REVOKED = Failure("cancelled", "the answer was cancelled because its key was revoked", 499)
 SHUT_DOWN = Failure("shutting_down", "the server is shutting down; what was said before stands", 503, retryable=True)
 
 
@@ -109,10 +110,10 @@ class Runs:
         run.task = self._loop.create_task(self._perform(key, run))
         return stream
 
-    def cancel(self, stream: Stream) -> None:
+    def cancel(self, stream: Stream, failure: Failure = CANCELLED) -> None:
         """Stops the stream's run, up to the upstream. One that has ended already stays as it is."""
         if (run := self._live.get((stream.owner, stream.id))) is not None:
-            run.cancel(CANCELLED)
+            run.cancel(failure)
 
     async def delete(self, stream: Stream) -> None:
         """Cancels the stream's run, waits until it has ended, and forgets the stream. Its readers read it to its end.

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 
 from starlette.types import Scope
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, RateLimited
 from headrace.events import CONTENT, FINISHED, Ended
 from headrace.interfaces import ReaderProtocol, Stream
 from headrace.requests import ReaderOptions
 from headrace.server.delivery import Delivery, has_content, until
 from headrace.server.house import House
 from headrace.server.outlet import Headers, outlet_of
-from headrace.server.responses import error_headers, send_json
+from headrace.server.responses import error_headers, limit_headers, send_json
 
 NO_CACHE = (b"cache-control", b"no-cache, no-transform")
 NO_BUFFER = (b"x-accel-buffering", b"no")
@@ -30,6 +30,10 @@ def send_error(scope: Scope, protocol: ReaderProtocol, error: HeadraceError | En
     """Answers with an error in the protocol's own shape."""
     failure = error.failure if isinstance(error, Ended) else error.failure()
     assert failure is not None
+    if isinstance(error, RateLimited):
+        outlet = outlet_of(scope)
+        others = [each for each in outlet.headers if not each[0].startswith(b"x-ratelimit")]
+        outlet.headers = [*others, *limit_headers(error.limit, 0, error.reset_unix_seconds)]
     send_json(scope, protocol.error(error), status=failure.http_status, headers=[*error_headers(failure), *headers])
 
 
@@ -55,11 +59,16 @@ async def answer_live(
     outlet = outlet_of(scope)
     identity = (b"headrace-stream", stream.id.encode("ascii"))
     heartbeat = house.heartbeat_seconds(options)
+    key = outlet.caller.key
+    if key is not None:
+        key.attach()
     try:
         if protocol.holds_status and not early_headers:
             waited = await until(stream, outlet, has_content(stream), seconds=heartbeat)
             if waited == "gone":
                 return
+            if key is not None:
+                key.check()
             ended = stream.ended
             if ended is not None and ended.ending not in FINISHED and not has_content_before(stream):
                 send_error(scope, protocol, ended, [identity])
@@ -86,6 +95,8 @@ async def answer_live(
             case "gone":
                 pass
     finally:
+        if key is not None:
+            key.detach()
         house.runs.reader_left(stream)
 
 
@@ -99,9 +110,14 @@ async def answer_whole(
     """Sends the answer in one piece when it is whole; an error where it did not become so."""
     outlet = outlet_of(scope)
     identity = (b"headrace-stream", stream.id.encode("ascii"))
+    key = outlet.caller.key
+    if key is not None:
+        key.attach()
     try:
         if await until(stream, outlet, lambda: stream.ended is not None) == "gone":
             return
+        if key is not None:
+            key.check()
         ended = stream.ended
         assert ended is not None
         if ended.ending in FINISHED:
@@ -110,6 +126,8 @@ async def answer_whole(
         else:
             send_error(scope, protocol, ended, [identity])
     finally:
+        if key is not None:
+            key.detach()
         house.runs.reader_left(stream)
 
 

@@ -12,17 +12,20 @@ from starlette.routing import Router
 from starlette.types import Receive, Scope, Send
 
 from headrace.errors import HeadraceError, InternalError, InvalidRequest, MethodNotAllowed, UnknownRoute
-from headrace.protocols.objects import error_body
-from headrace.server.answering import note_refusal
+from headrace.protocols import PROTOCOLS
+from headrace.server.answering import note_refusal, send_error
 from headrace.server.cross_origin import CrossOrigin
 from headrace.server.doors import Door
 from headrace.server.guard import Guard
 from headrace.server.house import House
 from headrace.server.outlet import outlet_of
-from headrace.server.responses import error_headers, request_headers, request_id, send_json
+from headrace.server.responses import limit_headers, request_headers, request_id
 from headrace.server.routes import routes
 
 logger = logging.getLogger("headrace.server")
+
+OPENAI = PROTOCOLS["openai_chat"]
+"""The shape of errors where no door was found."""
 
 
 class Application:
@@ -30,7 +33,7 @@ class Application:
 
     def __init__(self, house: House) -> None:
         self._house = house
-        self._guard = Guard(house.settings.server, house.settings.keys)
+        self._guard = Guard(house)
         self._cross_origin = CrossOrigin(house.settings.server.allowed_origins)
         served = routes(house)
         self._router = Router(served, redirect_slashes=False)
@@ -56,8 +59,10 @@ class Application:
             if (told := self._cross_origin.preflight(scope["method"], headers)) is not None:
                 outlet.respond(204, [*told, (b"x-request-id", outlet.request_id)], b"")
                 return
-            outlet.owner = self._guard.admit(scope, headers)
+            outlet.caller = caller = self._guard.admit(scope, headers)
             del headers
+            if caller.key is not None and caller.key.quota is not None:
+                outlet.headers = [*outlet.headers, *limit_headers(*caller.key.quota.take())]
             await door(scope, receive, send)
             return
         except HeadraceError as raised:
@@ -72,8 +77,7 @@ class Application:
             outlet.abort()
         else:
             note_refusal(self._house, scope, error)
-            body = door.protocol.error(error) if isinstance(door, Door) else error_body(error)
-            send_json(scope, body, status=error.http_status, headers=[*error_headers(error), *allowed])
+            send_error(scope, door.protocol if isinstance(door, Door) else OPENAI, error, allowed)
 
 
 def _ours(scope: Scope, error: HTTPException) -> HeadraceError:

@@ -11,7 +11,10 @@ from collections.abc import Mapping, Sequence
 
 from headrace.server.outlet import Headers
 
-EXPOSED = b"headrace-stream, headrace-warning, x-request-id, retry-after, retry-after-ms, x-should-retry"
+EXPOSED = (
+    b"headrace-stream, headrace-warning, x-request-id, retry-after, retry-after-ms, x-should-retry,"
+    b" x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset"
+)
 """The headers of an answer that a script may read, beside those that it always may."""
 METHODS = b"GET, HEAD, POST, PUT, DELETE"
 """What a preflight is told; which of them a path knows, the request itself finds out."""

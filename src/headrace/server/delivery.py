@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from headrace.errors import BelowHorizon, InternalError
-from headrace.events import CONTENT, FINISHED, Ended
+from headrace.events import CONTENT, FINISHED, Ended, Failure
 from headrace.interfaces import Encoder, Framing, ReaderProtocol, Stream
 from headrace.requests import ReaderOptions
 from headrace.server.outlet import Outlet
@@ -45,7 +45,6 @@ class Delivery:
         "_framing",
         "_heartbeat",
         "_offset",
-        "_outlet",
         "_protocol",
         "_quiet_since",
         "_seen_offset",
@@ -55,6 +54,7 @@ class Delivery:
         "_with_ids",
         "options",
         "outcome",
+        "outlet",
     )
 
     def __init__(
@@ -65,7 +65,7 @@ class Delivery:
         self._offset = offset
         self._protocol = protocol
         self.options = options
-        self._outlet = outlet
+        self.outlet = outlet
         self._encoder: Encoder = protocol.encoder(options)
         self._framing: Framing = protocol.framing
         self._with_ids = options.event_ids
@@ -78,7 +78,7 @@ class Delivery:
 
     async def start(self) -> None:
         """Begins to deliver. `outcome` is set when there is no more to do."""
-        outlet = self._outlet
+        outlet = self.outlet
         outlet.on_gone = self._left
         if self._offset:
             outlet.flush()
@@ -102,12 +102,12 @@ class Delivery:
     def stop(self) -> None:
         """Takes the reader off its stream."""
         self._stream.detach(self.wake)
-        self._outlet.on_ready = self._outlet.on_gone = None
+        self.outlet.on_ready = self.outlet.on_gone = None
         self._settle("gone")
 
     def wake(self) -> None:
         """There is more to read, or room to write: delivers what can be delivered now."""
-        stream, outlet = self._stream, self._outlet
+        stream, outlet = self._stream, self.outlet
         if self.outcome.done():
             return
         pieces = 0
@@ -146,10 +146,10 @@ class Delivery:
         if self._offset != self._seen_offset:
             self._seen_offset = self._offset
             self._quiet_since = now
-        elif seconds and now - self._quiet_since >= seconds and not self._outlet.paused:
+        elif seconds and now - self._quiet_since >= seconds and not self.outlet.paused:
             self._quiet_since = now
             if heartbeat := self._heartbeat or self._framing.frame(self._encoder.heartbeat()):
-                self._outlet.write(heartbeat)
+                self.outlet.write(heartbeat)
 
     async def _feed_earlier(self) -> None:
         """Feeds the encoder the events that the reader has, and lets others have their turn in a long stream."""
@@ -157,7 +157,7 @@ class Delivery:
         if before := stream.horizon:
             self._encoder.encode(0, stream.beginning)
         pieces = 0
-        while before < self._offset and not self._outlet.gone:
+        while before < self._offset and not self.outlet.gone:
             events = stream.read(before, min(PIECE_EVENTS, self._offset - before))
             self._encoder.encode(before, events)
             before += len(events)
@@ -174,7 +174,7 @@ class Delivery:
         self._write_unsent()
 
     def _write_unsent(self) -> None:
-        unsent, outlet = self._unsent, self._outlet
+        unsent, outlet = self._unsent, self.outlet
         while unsent and not outlet.paused:
             outlet.write(unsent.popleft())
         outlet.on_ready = self._go_on_with_unsent if unsent else self.wake
@@ -187,7 +187,7 @@ class Delivery:
         """Goes on in the next turn of the event loop: a reader that takes all it is given holds up nobody else."""
         if not self._waits_for_turn:
             self._waits_for_turn = True
-            self._outlet.loop.call_soon(self._my_turn)
+            self.outlet.loop.call_soon(self._my_turn)
 
     def _my_turn(self) -> None:
         self._waits_for_turn = False
@@ -196,21 +196,33 @@ class Delivery:
     def _left(self) -> None:
         self._settle("gone")
 
+    def dismiss(self, failure: Failure) -> None:
+        """Ends this reader alone, and tells it why in its own protocol. Its stream goes on."""
+        if self.outcome.done():
+            return
+        if self._unsent:
+            self._settle("failed")  # a frame is half written: there is no room for another
+            return
+        self._tell(failure)
+        self._settle("finished" if self._framing.tells_endings else "failed")
+
     def _fail(self, error: Exception) -> None:
         if isinstance(error, BelowHorizon):
             # What comes next was let go while this reader was slow: it is cut off, and told when it returns.
             self._settle("failed")
             return
-        # A fault in an encoder ends its reader, told in its own protocol, and nobody else (L19).
+        # A fault in an encoder ends its reader and nobody else (L19).
         logger.exception("delivering stream %s as %s failed", self._stream.id, self._protocol.name)
-        failure = InternalError("headrace made a mistake while writing this answer; its log says which").failure()
+        self._tell(InternalError("headrace made a mistake while writing this answer; its log says which").failure())
+        self._settle("failed")
+
+    def _tell(self, failure: Failure) -> None:
         try:
             records = self._protocol.encoder(self.options).encode(0, (Ended("error", failure),))
             if data := self._framing.frame(records):
-                self._outlet.write(data)
+                self.outlet.write(data)
         except Exception:
-            logger.exception("telling the reader of stream %s failed too", self._stream.id)
-        self._settle("failed")
+            logger.exception("telling the reader of stream %s why it ends failed", self._stream.id)
 
     def _settle(self, outcome: Outcome) -> None:
         if not self.outcome.done():

@@ -328,10 +328,26 @@ STREAM_DELETE = Description(
     parameters=(_STREAM_ID,),
     errors=(404,),
 )
+LOGIN = Description(
+    group="Server",
+    summary="A cookie in place of a key",
+    told="For pages, whose `EventSource` sends no header. The key may also be in a header, without any body.",
+    body=asked.LoginRequest,
+    answers=(Answer(JSON, answered.LoggedIn),),
+    errors=(401,),
+    keyless=True,
+)
+LOGOUT = Description(
+    group="Server",
+    summary="End a login",
+    told="The one whose cookie is sent. Twice is the same as once.",
+    answers=(Answer(JSON, answered.LoggedOut),),
+    keyless=True,
+)
 HEALTH = Description(
     group="Server",
     summary="How headrace and its upstreams are",
-    told="No upstream is called for it.",
+    told="No upstream is called for it. Where keys are asked for, whoever shows none is told `status` and `service`.",
     answers=(Answer(JSON, answered.Health),),
     keyless=True,
 )

@@ -20,6 +20,7 @@ from headrace.protocols.reading import flag
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.server.answering import answer_live, answer_whole, wishes_to_return
 from headrace.server.bodies import read_body, require_json, require_no_page
+from headrace.server.callers import Caller
 from headrace.server.doors import Handler
 from headrace.server.house import House
 from headrace.server.idempotency import idempotency_of
@@ -44,7 +45,12 @@ class Asked(NamedTuple):
 
 def owner_of(scope: Scope) -> str:
     """Whose request this is, as `headrace.server.guard` found out."""
-    return outlet_of(scope).owner
+    return outlet_of(scope).caller.owner
+
+
+def caller_of(scope: Scope) -> Caller:
+    """The same, with the key it came with: what starting a stream takes."""
+    return outlet_of(scope).caller
 
 
 def headers_of(scope: Scope) -> dict[str, str]:
@@ -128,7 +134,7 @@ def generates(name: str, *, stream: bool | None = None) -> Handler:
         asked = await read_request(house, protocol, scope, receive, stream=stream)
         started = await house.start(
             asked.request,
-            owner_of(scope),
+            caller_of(scope),
             stream_id=asked.stream_id,
             middleware=_conversation(house, asked.request),
         )
@@ -153,5 +159,5 @@ async def chat_assistant(house: House, scope: Scope, receive: Receive) -> None:
     protocol = PROTOCOLS["typed_events"]
     view = ReaderOptions(rationale=settings.rationale, metadata=settings.metadata, chunk_size=settings.chunk_size)
     asked = await read_request(house, protocol, scope, receive, view=view)
-    stream = await house.start_assistant(asked.request, settings, owner_of(scope), stream_id=asked.stream_id)
+    stream = await house.start_assistant(asked.request, settings, caller_of(scope), stream_id=asked.stream_id)
     await answer(house, protocol, scope, stream, asked.options, early_headers=asked.early_headers)

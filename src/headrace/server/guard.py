@@ -6,47 +6,44 @@ names a host that is not ours, or an origin that is foreign: it is refused. Pure
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
 
 from headrace.errors import Forbidden, MalformedHTTP, Unauthorized
-from headrace.server.house import LOCAL_OWNER
-from headrace.settings import KeySettings, ServerSettings
+from headrace.keys.keyring import Key, Keyring
+from headrace.server.callers import LOCAL, STRANGER, Caller
+from headrace.server.credentials import Credential, credential_of, refuse_key_in_url
+from headrace.server.house import House
 from headrace.settings.exposure import is_loopback
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
-OPEN_PATHS = frozenset({"/health", "/health/ready", "/openapi.json", "/docs"})
+OPEN_PATHS = frozenset({"/health", "/health/ready", "/login", "/logout", "/openapi.json", "/docs"})
 """What may be asked without a key: probes and browsers carry none, and learn nothing of anybody's streams there."""
 OPEN_FOLDER = "/pages/"
 """What pages are made of."""
 
 
 class Guard:
-    """Admits requests, or not.
+    """Admits requests to `house`, or not."""
 
-    Args:
-        settings: hosts, origins, and whether keys are asked for.
-        keys: the keys that are known.
-    """
-
-    def __init__(self, settings: ServerSettings, keys: Sequence[KeySettings]) -> None:
-        self._keys = [(key.owner, key.hash) for key in keys] if settings.auth else None
+    def __init__(self, house: House) -> None:
+        settings = house.settings.server
+        self._house = house
         self._origins = frozenset(settings.allowed_origins)
         # Whoever listens on more than loopback asks for keys, which no foreign page has; there any name may lead here.
         open_to_all = "*" in settings.allowed_hosts or (not settings.allowed_hosts and not is_loopback(settings.host))
         hosts = LOOPBACK_HOSTS | {settings.host} | {host.lower() for host in settings.allowed_hosts}
         self._hosts = None if open_to_all else frozenset(hosts)
 
-    def admit(self, scope: Scope, headers: Mapping[str, str]) -> str:
+    def admit(self, scope: Scope, headers: Mapping[str, str]) -> Caller:
         """Whose request this is.
 
         Raises:
             MalformedHTTP: it names no host, or several.
             Forbidden: the host or the origin is not allowed.
+            InvalidRequest: a key is asked for, and there is one in the URL.
             Unauthorized: a key is asked for, and it is missing or unknown.
         """
         hosts = [value for name, value in scope["headers"] if name == b"host"]
@@ -63,9 +60,21 @@ class Guard:
             raise Forbidden(
                 f"pages of {origin[:100]!r} may not call this server; add it to server.allowed_origins if they should"
             )
-        if self._keys is None or is_open(scope["path"]):
-            return LOCAL_OWNER
-        return self._owner_of_key(headers)
+        if self._house.keyring is None:
+            return LOCAL
+        if scope["query_string"]:
+            refuse_key_in_url(scope["query_string"])
+        shown = credential_of(headers)
+        key = self._find(self._house.keyring, shown)
+        if key is not None:
+            return Caller(key.owner, key)
+        if is_open(scope["path"]):
+            return STRANGER
+        if shown.key:
+            raise Unauthorized("the key is not one of this server's")
+        if shown.session:
+            raise Unauthorized("the login is over; log in again: POST /login")
+        raise Unauthorized("no key was given; send the header Authorization: Bearer <key>")
 
     def _known_origin(self, origin: str, host: str) -> bool:
         if origin in self._origins:
@@ -76,21 +85,16 @@ class Guard:
         except ValueError:  # not an address
             return False
 
-    def _owner_of_key(self, headers: Mapping[str, str]) -> str:
-        scheme, _, key = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not key.strip():
-            key = headers.get("x-api-key", "")
-        if not key.strip():
-            raise Unauthorized("no key was given; send the header Authorization: Bearer <key>")
-        digest = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).hexdigest()
-        owner = None
-        for whose, known in self._keys or ():
-            # All are compared, so that the time taken says nothing of which one was near.
-            if hmac.compare_digest(digest, known):
-                owner = whose
-        if owner is None:
-            raise Unauthorized("the key is not one of this server's")
-        return owner
+    def _find(self, keyring: Keyring, shown: Credential) -> Key | None:
+        if shown.key:
+            found = keyring.find(shown.key)
+            if found is None:
+                # One that was made a moment ago lets in at once; looking costs what a few headers do.
+                self._house.refresh_keys()
+                found = keyring.find(shown.key)
+            return found
+        sessions = self._house.sessions
+        return sessions.find(shown.session) if shown.session and sessions is not None else None
 
 
 def is_open(path: str) -> bool:

@@ -8,18 +8,20 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headrace.clock import Clock
+from headrace.errors import Unauthorized
 from headrace.interfaces import Middleware, Stream, StreamStore
+from headrace.keys.keyring import REVOKED, Keyring
+from headrace.keys.sessions import Sessions
 from headrace.middleware.conversation import Conversation
 from headrace.middleware.persona import Persona
 from headrace.observers.request_log import RequestLog
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.runs import Runs
+from headrace.runs.registry import KEY_REVOKED
+from headrace.server.callers import LOCAL, Caller
 from headrace.server.delivery import Delivery
 from headrace.server.idempotency import stream_to_join
 from headrace.settings import AssistantSettings, Settings
-
-LOCAL_OWNER = "local"
-"""Whose streams they are where no keys are asked for."""
 
 
 @dataclass(slots=True)
@@ -31,12 +33,16 @@ class House:
     store: StreamStore
     runs: Runs
     log: RequestLog
+    keyring: Keyring | None = None
+    """The keys readers come with; `None`: none are asked for."""
+    sessions: Sessions | None = None
+    """The logins made with them."""
     deliveries: set[Delivery] = field(default_factory=set)
 
     async def start(
         self,
         request: GenerationRequest,
-        owner: str = LOCAL_OWNER,
+        caller: Caller = LOCAL,
         *,
         stream_id: str | None = None,
         middleware: Sequence[Middleware] = (),
@@ -46,14 +52,20 @@ class House:
         Raises:
             RequestError: it cannot be started; nothing has begun.
         """
-        if (joined := stream_to_join(self.store, request, owner)) is not None:
+        if (joined := stream_to_join(self.store, request, caller.owner)) is not None:
             return joined
         if not request.model:
             request = msgspec.structs.replace(request, model=self.runs.models.default)
-        return self.runs.start(request, owner, stream_id=stream_id, middleware=middleware)
+        key = caller.key
+        if key is None or self.keyring is None:
+            return self.runs.start(request, caller.owner, stream_id=stream_id, middleware=middleware)
+        key.check_start()
+        stream = self.runs.start(request, caller.owner, stream_id=stream_id, middleware=middleware)
+        self.keyring.started(key, stream)
+        return stream
 
     async def start_assistant(
-        self, request: GenerationRequest, assistant: AssistantSettings, owner: str, *, stream_id: str | None = None
+        self, request: GenerationRequest, assistant: AssistantSettings, caller: Caller, *, stream_id: str | None = None
     ) -> Stream:
         """Starts a generation under an assistant: its model, its language, its instructions, and what was said before.
 
@@ -67,11 +79,25 @@ class House:
             conversation_id=request.conversation_id or self.runs.identifiers.new(),
         )
         middleware = (Conversation(self.store, assistant.history_turns), Persona(assistant.instructions))
-        return await self.start(request, owner, stream_id=stream_id, middleware=middleware)
+        return await self.start(request, caller, stream_id=stream_id, middleware=middleware)
 
     def cancel(self, stream: Stream) -> None:
         """Stops a generation, up to its upstream. One that has ended stays as it is."""
         self.runs.cancel(stream)
+
+    def refresh_keys(self) -> None:
+        """Takes in what `headrace keys` has done. Called twice a second where keys are asked for.
+
+        The runs of a revoked key are cancelled up to their upstreams, and its readers are told and closed.
+        """
+        if self.keyring is None:
+            return
+        for key in self.keyring.refresh():
+            for stream in list(key.streams.values()):
+                self.runs.cancel(stream, KEY_REVOKED)
+            for delivery in list(self.deliveries):
+                if delivery.outlet.caller.key is key:
+                    delivery.dismiss(Unauthorized(REVOKED).failure())
 
     def model_names(self) -> Sequence[str]:
         """The models that are configured, the default first."""

@@ -12,7 +12,7 @@ from headrace.clock import utc_timestamp
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.ollama import loaded
 from headrace.server.doors import Handler
-from headrace.server.generating import answer, owner_of, read_request
+from headrace.server.generating import answer, caller_of, read_request
 from headrace.server.house import House
 from headrace.server.outlet import outlet_of
 from headrace.server.responses import send_json
@@ -39,7 +39,7 @@ def _speaks(name: str, *, chat: bool) -> Handler:
             else:
                 send_json(scope, line)
             return
-        stream = await house.start(request, owner_of(scope), stream_id=asked.stream_id)
+        stream = await house.start(request, caller_of(scope), stream_id=asked.stream_id)
         await answer(house, protocol, scope, stream, asked.options, early_headers=asked.early_headers)
 
     return handle

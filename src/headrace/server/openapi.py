@@ -27,6 +27,7 @@ from headrace.events import Failure
 from headrace.protocols import answer_shapes, request_shapes
 from headrace.protocols.answer_shapes import ErrorBody, OllamaError
 from headrace.runs import registry, restart
+from headrace.server.credentials import COOKIE
 from headrace.server.describing import EVENTS, JSON, LINES, OPTIONS, REQUEST_ID, Answer, Description, Parameter
 from headrace.server.doors import Door, Handler
 from headrace.server.house import House
@@ -45,7 +46,11 @@ _HEADERS = {
     "Headrace-Warning": "What of the request the first upstream has no word for, and is not told.",
     "X-Request-Id": "The id of this request; the one it came with, if it came with one.",
     "Retry-After": "When to come back, in seconds.",
+    "X-RateLimit-Limit": "How much of this a key may use.",
+    "X-RateLimit-Remaining": "How much of it is left.",
+    "X-RateLimit-Reset": "When more of it may be used, in Unix seconds.",
 }
+_LIMITS = [name for name in _HEADERS if name.startswith("X-RateLimit")]
 _SECURITY = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer <key>`"},
     "key": {
@@ -54,6 +59,8 @@ _SECURITY = {
         "name": "X-Api-Key",
         "description": "The same key, as Anthropic's clients send it.",
     },
+    "azure": {"type": "apiKey", "in": "header", "name": "Api-Key", "description": "The same key, as at Azure."},
+    "login": {"type": "apiKey", "in": "cookie", "name": COOKIE, "description": "The cookie of a login."},
 }
 # Of the errors that come before any route has a say. 405 and the 404 of unknown paths have no route to stand at.
 _ALWAYS = (400, 403, 408, 431, 500)
@@ -218,7 +225,9 @@ def _operation(method: str, path: str, door: Door, types: _Types, codes: Codes) 
     if about.told:
         operation["description"] = about.told
     if about.body is not None:
-        content = {"schema": types.schema(about.body), "example": about.example}
+        content = {"schema": types.schema(about.body)}
+        if about.example is not None:
+            content["example"] = about.example
         operation["requestBody"] = {"required": True, "content": {JSON: content}}
     if about.keyless:
         operation["security"] = []
@@ -257,7 +266,8 @@ def _responses(door: Door, types: _Types, codes: Codes) -> dict[str, Any]:
     for status in _error_statuses(about):
         response = responses.setdefault(str(status), {"description": f"{_name(status)}: {_codes(codes, status)}"})
         if status in (429, 503):
-            response["headers"] = {**response.get("headers", {}), "Retry-After": _header("Retry-After")}
+            names = ["Retry-After", *(_LIMITS if status == 429 else ())]
+            response["headers"] = {**response.get("headers", {}), **{name: _header(name) for name in names}}
         known = response.setdefault("content", {}).setdefault(JSON, {"schema": shape})
         if known["schema"] is not shape:
             known["schema"] = {"anyOf": [known["schema"], shape]}
@@ -267,7 +277,7 @@ def _responses(door: Door, types: _Types, codes: Codes) -> dict[str, Any]:
 def _error_statuses(about: Description) -> list[int]:
     statuses = {*_ALWAYS, *about.errors}
     if not about.keyless:
-        statuses.add(401)
+        statuses.update((401, 429))
     if about.body is not None:
         statuses.update(_WITH_BODY)
     if about.generates:

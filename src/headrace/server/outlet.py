@@ -17,6 +17,7 @@ from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
 
 from headrace.errors import InternalError
+from headrace.server.callers import STRANGER
 
 if TYPE_CHECKING:
     from headrace.server.connection import Connection
@@ -43,12 +44,12 @@ class Outlet:
         "_cycle",
         "_held",
         "_transport",
+        "caller",
         "gone",
         "headers",
         "loop",
         "on_gone",
         "on_ready",
-        "owner",
         "paused",
         "request_id",
         "started",
@@ -65,7 +66,7 @@ class Outlet:
         """The event loop of the connection: asking for the running one is a call of the system in Python 3.11."""
         self.headers: Headers = ()
         """What the head of the response carries besides what it is begun with."""
-        self.owner = ""
+        self.caller = STRANGER
         """Whose request this is, once that is known."""
         self.request_id = b""
         """The id of the request, for headers and logs."""

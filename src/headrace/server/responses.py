@@ -31,6 +31,15 @@ def send_json(scope: Scope, body: bytes, *, status: int = 200, headers: Headers 
     outlet.respond(status, [(b"content-type", b"application/json"), identity, *headers], body)
 
 
+def limit_headers(limit: int, remaining: int, reset_unix_seconds: int) -> list[tuple[bytes, bytes]]:
+    """What is left of a limit: `X-RateLimit-Limit`, `-Remaining` and `-Reset`, the last in Unix seconds."""
+    return [
+        (b"x-ratelimit-limit", b"%d" % limit),
+        (b"x-ratelimit-remaining", b"%d" % remaining),
+        (b"x-ratelimit-reset", b"%d" % reset_unix_seconds),
+    ]
+
+
 def error_headers(error: HeadraceError | Failure) -> list[tuple[bytes, bytes]]:
     """What an error says in headers: when to come back, and whether a repeat can help (OpenAI's SDKs read both)."""
     headers: list[tuple[bytes, bytes]] = []

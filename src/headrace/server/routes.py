@@ -16,8 +16,10 @@ from headrace.server.describing import Description
 from headrace.server.doors import Door, Handler
 from headrace.server.generating import chat_assistant, generates
 from headrace.server.house import House
+from headrace.server.login import login, logout
 from headrace.server.ollama_routes import ollama_chat, ollama_generate, root, tags, version
 from headrace.server.openapi import describes
+from headrace.server.outlet import outlet_of
 from headrace.server.pages import page, page_file
 from headrace.server.responses import send_json
 from headrace.server.stream_routes import cancel_stream, delete_stream, list_streams, show_stream, stream_events
@@ -61,6 +63,8 @@ def routes(house: House) -> list[Route]:
         door("/v1/streams/{stream_id}", ["DELETE"], delete_stream, told.STREAM_DELETE),
         door("/v1/streams/{stream_id}/events", ["GET"], stream_events, told.STREAM_EVENTS, "typed_events"),
         door("/v1/streams/{stream_id}/cancel", ["POST"], cancel_stream, told.STREAM_CANCEL),
+        door("/login", ["POST"], login, told.LOGIN),
+        door("/logout", ["POST"], logout, told.LOGOUT),
         door("/health", ["GET"], health, told.HEALTH),
         door("/health/ready", ["GET"], ready, told.READY),
         door("/docs", ["GET"], page("docs.html"), told.DOCS),
@@ -104,13 +108,20 @@ def _model_object(house: House, name: str) -> dict[str, object]:
 
 
 async def health(house: House, scope: Scope, receive: Receive) -> None:
-    """`GET /health`: that this is headrace, and how it and its upstreams are. No upstream is called for it."""
+    """`GET /health`: that this is headrace, and how it and its upstreams are. No upstream is called for it.
+
+    Where keys are asked for, whoever shows none learns only that it is there.
+    """
+    status = "draining" if house.runs.draining else "ok"
+    if house.keyring is not None and outlet_of(scope).caller.key is None:
+        send_json(scope, json_text.encode({"status": status, "service": "headrace"}))
+        return
     upstreams = [
         {"name": upstream.name, "state": upstream.state, "detail": upstream.detail}
         for upstream in house.runs.models.upstreams.values()
     ]
     body = {
-        "status": "draining" if house.runs.draining else "ok",
+        "status": status,
         "service": "headrace",
         "version": headrace.__version__,
         "streams": len(house.runs),

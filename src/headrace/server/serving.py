@@ -16,10 +16,12 @@ import socket
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
 import uvicorn
 
 from headrace.errors import SettingsError
+from headrace.keys.database import KeyDatabase
 from headrace.server.application import Application
 from headrace.server.connection import Connection, connection_class
 from headrace.server.house import House
@@ -30,27 +32,45 @@ logger = logging.getLogger("headrace.server")
 
 SWEEP_SECONDS = 1.0
 """How often deadlines and heartbeats are looked at; retention a little less often."""
+KEYS_SECONDS = 0.5
+"""How often a server that asks for keys looks whether `headrace keys` has made or revoked any."""
 # How often a second SIGINT is looked for while runs finish; uvicorn looks for the first one as often.
 LOOK_SECONDS = 0.1
 # Connections that finish their last write after the runs have ended.
 CLOSING_SECONDS = 5
 
 
-def serve(settings: Settings, environment: Mapping[str, str], on_ready: Callable[[str, int], None]) -> int:
+def serve(
+    settings: Settings,
+    environment: Mapping[str, str],
+    on_ready: Callable[[str, int], None],
+    *,
+    keys: Path | None = None,
+) -> int:
     """Serves until SIGTERM or SIGINT; gives the exit code.
 
     Args:
         settings: completed with whatever was found.
         environment: where the keys of the upstreams are.
         on_ready: called with the URL and the port once connections are accepted.
+        keys: the file of the keys that readers come with, beside those of the settings.
 
     Raises:
         SettingsError: the settings cannot be served: a taken port, an open address without keys, an unknown upstream.
     """
-    check_exposure(settings)
+    check_exposure(settings, keys_kept(settings, keys))
     listener = listen(settings.server)
     with listener, asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_serve(settings, environment, listener, on_ready))
+        return runner.run(_serve(settings, environment, listener, on_ready, keys))
+
+
+def keys_kept(settings: Settings, keys: Path | None) -> int:
+    """How many keys the file `keys` holds, where keys are asked for.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
+    return len(KeyDatabase(keys).all()) if settings.server.auth and keys is not None else 0
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -66,8 +86,9 @@ async def _serve(
     environment: Mapping[str, str],
     listener: socket.socket,
     on_ready: Callable[[str, int], None],
+    keys: Path | None,
 ) -> int:
-    async with open_house(settings, environment, keeps_streams=True) as house:
+    async with open_house(settings, environment, keeps_streams=True, keys=keys) as house:
         # What lives from here to the end is not looked at again, and requests leave next to no cycles behind: the
         # collector's usual pace (every 700 objects) cost 5 % of a busy server's time.
         gc.collect()
@@ -107,7 +128,7 @@ class Server(uvicorn.Server):
         )
         self._house = house
         self._on_ready = on_ready
-        self._sweeper: asyncio.Task[None] | None = None
+        self._sweepers: list[asyncio.Task[None]] = []
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -125,7 +146,10 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Accepts connections, and says so."""
         await super().startup(sockets)
-        self._sweeper = asyncio.create_task(self._sweep(), name="headrace deadlines")
+        self._sweepers = [asyncio.create_task(self._sweep(SWEEP_SECONDS, self._look_after), name="headrace deadlines")]
+        if self._house.keyring is not None:
+            look = self._sweep(KEYS_SECONDS, self._house.refresh_keys)
+            self._sweepers.append(asyncio.create_task(look, name="headrace keys"))
         assert sockets is not None
         port = sockets[0].getsockname()[1]
         host = self._house.settings.server.host
@@ -141,21 +165,21 @@ class Server(uvicorn.Server):
         if self.force_exit:
             await runs.drain(0)
         await drained
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-            await asyncio.gather(self._sweeper, return_exceptions=True)
+        for sweeper in self._sweepers:
+            sweeper.cancel()
+        await asyncio.gather(*self._sweepers, return_exceptions=True)
         await super().shutdown(sockets)
 
-    async def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
+    async def _sweep(self, seconds: float, look: Callable[[], None]) -> None:
         while True:
-            await asyncio.sleep(SWEEP_SECONDS)
+            await asyncio.sleep(seconds)
             try:
-                self._look_after(loop.time())
+                look()
             except Exception:
-                logger.exception("the sweep over connections failed; it goes on")
+                logger.exception("the sweep over %s failed; it goes on", look.__name__)
 
-    def _look_after(self, now: float) -> None:
+    def _look_after(self) -> None:
+        now = asyncio.get_running_loop().time()
         for connection in list(self.server_state.connections):
             if isinstance(connection, Connection):
                 connection.check_deadlines(now)

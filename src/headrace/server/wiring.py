@@ -13,7 +13,10 @@ from pathlib import Path
 
 from headrace.clock import Clock, SystemClock
 from headrace.errors import SettingsError
-from headrace.interfaces import Provider, StreamStore
+from headrace.interfaces import Observer, Provider, StreamStore
+from headrace.keys.database import KeyDatabase
+from headrace.keys.keyring import Keyring
+from headrace.keys.sessions import Sessions
 from headrace.knowledge.index import KnowledgeIndex
 from headrace.knowledge.manual import index_manual
 from headrace.observers.request_log import RequestLog
@@ -33,14 +36,15 @@ OFFLINE = "offline"
 
 @asynccontextmanager
 async def open_house(
-    settings: Settings, environment: Mapping[str, str], *, keeps_streams: bool = False
+    settings: Settings, environment: Mapping[str, str], *, keeps_streams: bool = False, keys: Path | None = None
 ) -> AsyncIterator[House]:
     """The house that these settings describe.
 
     Args:
         settings: completed with whatever was found (`headrace.server.discovery`).
-        environment: where the keys are, by the names the settings give.
+        environment: where the keys of upstreams are, by the names the settings give.
         keeps_streams: whether streams are kept where the settings say, as a server does; else in memory alone.
+        keys: the file of the keys that readers come with, beside those of the settings; `None`: there is none.
 
     Raises:
         SettingsError: an upstream, a model or the store cannot be what they say.
@@ -60,18 +64,25 @@ async def open_house(
             )
         log = RequestLog(asyncio.get_running_loop())
         stack.callback(log.flush)
+        observers: tuple[Observer, ...] = (log,)
+        keyring = None
+        if settings.server.auth:
+            database = None if keys is None else KeyDatabase(keys)
+            keyring = Keyring(settings.keys, database, clock)
+            stack.callback(keyring.close)
+            observers = (log, keyring)
         runs = Runs(
             store,
             Models(upstreams, _named(settings, upstreams), _missing_keys(upstreams, environment)),
             clock,
-            observers=(log,),
+            observers=observers,
             most=settings.server.max_streams,
         )
         runs.open()
         if isinstance(store, JournaledStore):
             end_interrupted(store.unfinished)
         stack.push_async_callback(runs.close)
-        yield House(settings, clock, store, runs, log)
+        yield House(settings, clock, store, runs, log, keyring, None if keyring is None else Sessions(clock))
 
 
 def open_store(settings: StoreSettings, clock: Clock) -> StreamStore:

@@ -7,14 +7,6 @@ from ipaddress import ip_address
 from headrace.errors import SettingsError
 from headrace.settings.tree import Settings
 
-MAKE_A_KEY = (
-    """key="hr_$(head -c 24 /dev/urandom | base64 | tr '+/' '-_')"; """
-    """printf '[[keys]]\\nowner = "me"\\nhash = "%s"\\n' """
-    """"$(printf %s "$key" | sha256sum | cut -d' ' -f1)" >> keys.toml; """
-    """printf 'your key, shown once: %s\\n' "$key\""""
-)
-"""A shell line that makes a key, keeps its hash as `[[keys]]` in keys.toml, and shows the key once."""
-
 
 def is_loopback(host: str) -> bool:
     """Whether only this machine can reach what listens on `host`: 127.0.0.0/8, ::1 or localhost."""
@@ -26,8 +18,8 @@ def is_loopback(host: str) -> bool:
         return False  # a name: where it leads is not known here, so it counts as open
 
 
-def check_exposure(settings: Settings) -> None:
-    """Returns where these settings show no stream to strangers.
+def check_exposure(settings: Settings, keys_kept: int = 0) -> None:
+    """Returns where these settings show no stream to strangers. `keys_kept`: how many keys `headrace keys` keeps.
 
     Raises:
         SettingsError: the address is open to the network without keys, or keys are wanted and there are none.
@@ -38,8 +30,5 @@ def check_exposure(settings: Settings) -> None:
             f"will not listen on {host} without keys: every stream would be readable by the network."
             " Add --auth, or stay on this machine: --host 127.0.0.1"
         )
-    if settings.server.auth and not settings.keys:
-        raise SettingsError(
-            "--auth needs at least one key, and the settings hold none. This makes one; then add --config keys.toml:\n"
-            + MAKE_A_KEY
-        )
+    if settings.server.auth and not settings.keys and not keys_kept:
+        raise SettingsError("--auth needs at least one key, and there is none. Make one: headrace keys create me")

@@ -137,6 +137,12 @@ class KeySettings(msgspec.Struct, frozen=True):
     """Whose key it is; an owner reads and cancels only their own streams."""
     hash: KeyHash
     """SHA-256 of the key, in hexadecimal digits."""
+    max_streams: Positive | None = None
+    """The most streams it may have in progress at once; one more is answered 429. `None`: no limit."""
+    max_readers: Positive | None = None
+    """The most answers it may be reading at once; one more is answered 429. `None`: no limit."""
+    requests_per_minute: Positive | None = None
+    """The most requests in any minute; one more is answered 429. `None`: no limit."""
 
 
 class LoggingSettings(msgspec.Struct, frozen=True):
