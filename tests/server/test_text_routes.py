@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import Callable
 
 import anyio.to_thread
 import pytest
 import requests
+from tests.server.clients import NODE
 from tests.server.conftest import DEADLINE_SECONDS, Place
 from tests.server.reader import asking, connected, encoded
 
@@ -19,7 +19,6 @@ pytestmark = pytest.mark.anyio
 
 TEXTS = ["One", " delta", "\n\n  at", " a time", ",\r\n", "日本語 🏝️", " \u2028"]
 MODEL = "lab/m"
-NODE = shutil.which("node")
 
 
 async def speak(exchange: Exchange) -> None:
@@ -140,9 +139,8 @@ async def test_t8_no_client_takes_a_half_for_the_whole(place: Place) -> None:
             await anyio.to_thread.run_sync(read)
         code, said = await run("curl", "-sN", url, "-H", "Content-Type: application/json", "-d", json.dumps(body))
         assert (code, said) == (18, b"half an answer"), "curl calls it a partial file"
-        if NODE is not None:
-            code, said = await run(NODE, "-e", FETCH, url, json.dumps(body))
-            assert (code, said) == (3, b"half an answer"), "fetch throws"
+        code, said = await run(NODE, "-e", FETCH, url, json.dumps(body))
+        assert (code, said) == (3, b"half an answer"), "fetch throws"
 
 
 FETCH = """
@@ -169,9 +167,7 @@ async def run(*command: str, read: Callable[[bytes], None] | None = None) -> tup
         return await process.wait(), said
 
 
-@pytest.mark.parametrize(
-    "client", ["curl", pytest.param("node", marks=pytest.mark.skipif(NODE is None, reason="no node"))]
-)
+@pytest.mark.parametrize("client", ["curl", "node"])
 async def test_t8_a_delta_reaches_a_client_before_the_upstream_sends_the_next(place: Place, client: str) -> None:
     gap = asyncio.Event()
     places = [len("".join(TEXTS[: count + 1]).encode()) for count in range(len(TEXTS))]
@@ -186,7 +182,7 @@ async def test_t8_a_delta_reaches_a_client_before_the_upstream_sends_the_next(pl
     url, body = f"{place.url}/api/query/stream", json.dumps({"question": "q", "model": MODEL})
     commands = {
         "curl": ("curl", "-sN", url, "-H", "Content-Type: application/json", "-d", body),
-        "node": (NODE or "", "-e", FETCH, url, body),
+        "node": (NODE, "-e", FETCH, url, body),
     }
     async with place.upstream(converse):
         code, said = await run(*commands[client], read=read)
