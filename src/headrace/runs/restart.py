@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from headrace.events import Ended, Event, Failure, UsageKnown
 from headrace.interfaces import Stream
-from headrace.runs.accounting import NOTHING_SPENT, estimated_usage, usage_is_known
+from headrace.runs.accounting import estimated_usage, usage_is_known
 from headrace.timing import Timing
 
 INTERRUPTED = Failure(
@@ -29,7 +29,6 @@ def end_interrupted(streams: Iterable[Stream]) -> None:
         ended = Ended("interrupted", INTERRUPTED, Timing(total_ns=times[-1] if times else 0))
         last: list[Event] = [ended]
         if not usage_is_known(events, ended):
-            # One that was only begun never reached an upstream; of any other the estimate is all there is.
-            usage = estimated_usage(stream.request, events) if len(events) > 1 else NOTHING_SPENT
-            last.insert(0, UsageKnown(usage))
+            # Whether its upstream was asked already is not known: where it was not, the estimate is too high.
+            last.insert(0, UsageKnown(estimated_usage(stream.request, events)))
         stream.append(last)

@@ -64,6 +64,7 @@ class Run:
         "_limits",
         "_marks",
         "_middleware",
+        "_over",
         "_prepared",
         "_quiet_since_ns",
         "_seen_length",
@@ -86,6 +87,8 @@ class Run:
         self._accepted_ns = clock.monotonic_ns()
         self._attempts = 0
         self._begun = False
+        # Whether the last event was appended: it may be read a little later.
+        self._over = False
         self._marks: Marks | None = None
         self._prepared = stream.request
         # The upstream turned to, and the timers it is asked under.
@@ -147,6 +150,7 @@ class Run:
             logger.exception("stream %s: its tokens could not be counted", self.stream.id)
             usage = self._estimated_usage()
         last = msgspec.structs.replace(ended, timing=timing)
+        self._over = True
         self.stream.append((last,) if usage is None else (UsageKnown(usage), last))
         if foreign is not None:
             raise foreign
@@ -157,7 +161,7 @@ class Run:
         A second call, or one after the end, changes nothing.
         """
         # A timer that ran out in this turn of the event loop gives way: it might only have led to another attempt.
-        if not isinstance(self._stopped, Failure) and self.stream.ended is None:
+        if not isinstance(self._stopped, Failure) and not self._over:
             self._stopped = failure
             # A task cancelled before its first step never takes one; `_work` looks before it does anything.
             if self._begun and self.task is not None:
@@ -165,7 +169,7 @@ class Run:
 
     def check_timers(self, now_ns: int) -> None:
         """Stops the attempt, or the run, whose time is over. Called for every live run four times a second."""
-        if self._limits is None or self._stopped is not None or self.stream.ended is not None or self.task is None:
+        if self._limits is None or self._stopped is not None or self._over or self.task is None:
             return
         upstream, timeouts = self._limits
         length = self.stream.length
@@ -173,17 +177,17 @@ class Run:
             self._seen_length = length
             self._quiet_since_ns = now_ns
         timer: Timer
-        if _over(now_ns - self._accepted_ns, timeouts.total):
+        if _passed(now_ns - self._accepted_ns, timeouts.total):
             timer = "total"
         elif not self._asking or self._marks is None:
             return  # waiting for a place, or between two attempts: only the whole time runs
         elif self._speaking:
-            if not _over(now_ns - self._quiet_since_ns, timeouts.between_tokens):
+            if not _passed(now_ns - self._quiet_since_ns, timeouts.between_tokens):
                 return
             timer = "between_tokens"
-        elif self._marks.connected_ns is None and _over(now_ns - self._marks.asked_ns, timeouts.connect):
+        elif self._marks.connected_ns is None and _passed(now_ns - self._marks.asked_ns, timeouts.connect):
             timer = "connect"
-        elif self.stream.request.stream and _over(now_ns - self._marks.asked_ns, timeouts.first_token):
+        elif self.stream.request.stream and _passed(now_ns - self._marks.asked_ns, timeouts.first_token):
             # A whole answer has no first token before its last: for it there is only the total.
             timer = "first_token"
         else:
@@ -338,6 +342,6 @@ class Run:
 _KINDS: dict[type[Event], TokenKind] = {TextDelta: "text", ReasoningDelta: "reasoning", ToolCallDelta: "tool_call"}
 
 
-def _over(elapsed_ns: int, limit_seconds: float | None) -> bool:
+def _passed(elapsed_ns: int, limit_seconds: float | None) -> bool:
     # 0 is no limit.
     return limit_seconds is not None and 0 < limit_seconds * 1e9 < elapsed_ns
