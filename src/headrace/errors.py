@@ -13,7 +13,9 @@
     │   ├── MethodNotAllowed        405
     │   ├── RequestTimeout          408  the request did not arrive in time
     │   ├── StreamExists            409  a chosen id that is taken
+    │   ├── StreamConflict          409  a stream that is not as the request has it
     │   ├── BelowHorizon            410  events that are no longer kept one by one
+    │   ├── StreamGone              410  a stream that was there, and is not any more
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedContentType  415
     │   ├── IdempotencyKeyReused    422  the key of another request
@@ -150,10 +152,24 @@ class StreamExists(RequestError):
     http_status = 409
 
 
+class StreamConflict(RequestError):
+    """The stream is not as the request takes it to be: of another type, closed, or further on."""
+
+    code = "stream_conflict"
+    http_status = 409
+
+
 class BelowHorizon(RequestError):
     """The events asked for are no longer kept one by one; those from the horizon on are."""
 
     code = "below_horizon"
+    http_status = 410
+
+
+class StreamGone(RequestError):
+    """The stream was there, and cannot be read any more."""
+
+    code = "stream_gone"
     http_status = 410
 
 
