@@ -59,6 +59,10 @@ class Provider(Protocol):
         """
         ...
 
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        """The names of what this upstream has no word for, and would not be told. Pure; asked once a request."""
+        ...
+
     async def close(self) -> None:
         """Closes what the provider keeps open between requests."""
         ...

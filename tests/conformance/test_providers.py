@@ -238,6 +238,9 @@ class Good:
     async def models(self) -> Sequence[str]:
         return ["m"]
 
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        return ()
+
     async def close(self) -> None:
         pass
 

@@ -10,7 +10,7 @@ import pytest
 
 from headrace.errors import UpstreamRefused
 from headrace.protocols import PROTOCOLS
-from headrace.providers.ollama_asking import asking_body
+from headrace.providers.ollama_asking import asking_body, names_left_out
 from headrace.requests import GenerationRequest
 from headrace.wire import json_text
 
@@ -24,12 +24,13 @@ def read(protocol: str, **fields: Any) -> GenerationRequest:
 
 def asked(**fields: Any) -> tuple[dict[str, Any], list[str]]:
     """The body that a request to `/v1/chat/completions` comes to, without what all have, and what was left out."""
-    body, left_out = asking_body(read("openai_chat", **fields), "larch")
+    request = read("openai_chat", **fields)
+    body = asking_body(request, "larch")
     value = msgspec.json.decode(body)
     assert (value.pop("model"), value.pop("stream")) == ("m", bool(fields.get("stream")))
     if "messages" not in fields:
         assert value.pop("messages") == [{"role": "user", "content": "q"}]
-    return value, left_out
+    return value, names_left_out(request)
 
 
 TOOL = {"type": "function", "function": {"name": "f", "parameters": {}}}
@@ -154,9 +155,9 @@ def test_what_an_ollama_client_asked_reaches_an_ollama_as_it_was_said() -> None:
         "keep_alive": "5m",
     }
     request, _ = PROTOCOLS["ollama_chat"].read(json_text.encode(said), {})
-    body, left_out = asking_body(request, "larch")
+    body = asking_body(request, "larch")
     value = msgspec.json.decode(body)
     (tool,) = (message for message in value["messages"] if message["role"] == "tool")
     assert tool.pop("tool_call_id") == "call_0"
     assert value == said
-    assert left_out == []
+    assert names_left_out(request) == []

@@ -78,6 +78,9 @@ class ScriptedProvider:
     async def models(self) -> Sequence[str]:
         return ["m"]
 
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        return ()
+
     async def close(self) -> None:
         pass
 

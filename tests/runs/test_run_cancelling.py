@@ -225,6 +225,9 @@ class Grumbling:
     async def models(self) -> Sequence[str]:
         return []
 
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        return ()
+
     async def close(self) -> None:
         pass
 

@@ -23,6 +23,9 @@ class Silent:
     async def models(self) -> Sequence[str]:
         return []
 
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        return ()
+
     async def close(self) -> None:
         pass
 

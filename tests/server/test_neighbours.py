@@ -71,6 +71,9 @@ class Plugin:
         """None to speak of."""
         return ()
 
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        return ()
+
     async def close(self) -> None:
         """Keeps nothing open."""
 

@@ -76,6 +76,9 @@ class SaysAll:
         """Its only one."""
         return ("m",)
 
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        return ()
+
     async def close(self) -> None:
         """Nothing is open."""
 

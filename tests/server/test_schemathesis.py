@@ -38,6 +38,8 @@ CHECKS: list[CheckFunction] = [
     positive_data_acceptance,
 ]
 ANSWER_SECONDS = 10.0
+# What a server without keys has no good answer to: there is nobody to log in as.
+NEVER_WELL = ("POST /login",)
 FEW = settings(
     max_examples=8,
     deadline=None,
@@ -50,7 +52,6 @@ MANY = settings(FEW, max_examples=40, derandomize=False)
 CASES_AT_LEAST = 2000
 
 
-@pytest.fixture(scope="module")
 def real_names(offline: Process) -> dict[str, str]:
     """For each parameter of a path, something that is there."""
     (answer,) = converse(offline.port, post(b'{"question": "What is a stream?"}', "/api/query"))
@@ -76,14 +77,14 @@ def whole_numbers(value: Any) -> Any:
             return value
 
 
-def try_operation(offline: Process, name: str, names: dict[str, str], how: settings) -> Counter[int]:
+def try_operation(offline: Process, name: str, how: settings) -> Counter[int]:
     """Tries one route with right and with wrong requests; gives how often each status came."""
     schema = schemathesis.openapi.from_dict(json.loads(json.dumps(DOCUMENT)))
     schema.config.update(base_url=offline.url)
     method, path = name.split(" ")
     operation = schema[path][method]
     seen: Counter[int] = Counter()
-    identifiers = StreamIdentifiers()
+    identifiers, names = StreamIdentifiers(), real_names(offline)
 
     def attempt(case: Case[Any]) -> None:
         body = case.body
@@ -99,7 +100,8 @@ def try_operation(offline: Process, name: str, names: dict[str, str], how: setti
             body["model"] = "offline"
         response = case.call(timeout=ANSWER_SECONDS)
         seen[response.status_code] += 1
-        case.validate_response(response, checks=CHECKS)
+        excluded = [positive_data_acceptance] if name in NEVER_WELL else []
+        case.validate_response(response, checks=CHECKS, excluded_checks=excluded)
 
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
         how(given(case=operation.as_strategy(generation_mode=mode))(attempt))()
@@ -107,17 +109,18 @@ def try_operation(offline: Process, name: str, names: dict[str, str], how: setti
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_route_answers_as_the_document_says(offline: Process, real_names: dict[str, str], name: str) -> None:
-    seen = try_operation(offline, name, real_names, FEW)
-    assert any(200 <= status < 300 for status in seen), "some of the right requests were answered"
+def test_a_route_answers_as_the_document_says(offline: Process, name: str) -> None:
+    seen = try_operation(offline, name, FEW)
+    if name not in NEVER_WELL:
+        assert any(200 <= status < 300 for status in seen), "some of the right requests were answered"
     assert settled(offline.port)["status"] == "ok"
 
 
 @pytest.mark.slow
-def test_thousands_of_requests_are_answered_as_the_document_says(offline: Process, real_names: dict[str, str]) -> None:
+def test_thousands_of_requests_are_answered_as_the_document_says(offline: Process) -> None:
     seen: Counter[int] = Counter()
     for name in OPERATIONS:
-        seen += try_operation(offline, name, real_names, MANY)
+        seen += try_operation(offline, name, MANY)
     assert seen.total() >= CASES_AT_LEAST
     assert not [status for status in seen if status >= 500]
     assert settled(offline.port)["status"] == "ok"

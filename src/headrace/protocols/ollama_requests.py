@@ -24,6 +24,8 @@ T = TypeVar("T")
 
 # Options that OpenAI's chat API has under the same name.
 _SHARED_OPTIONS = ("temperature", "top_p", "seed", "stop", "presence_penalty", "frequency_penalty")
+# Words of `think` that `reasoning_effort` has too, with the same meaning.
+_EFFORTS = ("low", "medium", "high")
 # How the base64 of an image begins, by its type. Ollama's clients send no more than that.
 _IMAGE_TYPES = (("/9j/", "image/jpeg"), ("iVBOR", "image/png"), ("R0lGOD", "image/gif"), ("UklGR", "image/webp"))
 
@@ -36,6 +38,9 @@ class _Options(msgspec.Struct):
     stop: str | list[str] | None = None
     presence_penalty: float | None = None
     frequency_penalty: float | None = None
+
+
+_decode_options = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 
 
 class _Function(msgspec.Struct):
@@ -105,7 +110,12 @@ def _request(fields: Fields, asked: Options, messages: tuple[Message, ...]) -> t
         for name in _SHARED_OPTIONS:
             if (value := getattr(options, name)) is not None:
                 translated[name] = msgspec.Raw(json_text.encode(value))
-        foreign["options"] = raw.copy()
+        # A copy: a Raw is a view that would keep the whole body alive as long as the stream.
+        own = {name: value.copy() for name, value in _decode_options(raw).items() if name not in translated}
+        if limit is not None and limit > 0:
+            del own["num_predict"]
+        if own:
+            foreign["options"] = msgspec.Raw(json_text.encode(own))
     # Ollama's clients always send a list of tools, and OpenAI refuses an empty one.
     if (raw := fields.take_raw("tools")) is not None and _decoded("tools", raw, list[dict[str, Any]]):
         translated["tools"] = raw.copy()
@@ -113,7 +123,8 @@ def _request(fields: Fields, asked: Options, messages: tuple[Message, ...]) -> t
         translated["response_format"] = msgspec.Raw(json_text.encode(wanted))
     if (raw := fields.take_raw("think")) is not None:
         think = _decoded("think", raw, bool | str)
-        foreign["think"] = raw.copy()
+        if think not in _EFFORTS:
+            foreign["think"] = raw.copy()
         if isinstance(think, str):
             translated["reasoning_effort"] = raw.copy()
         elif not think and asked.rationale is None:

@@ -16,6 +16,7 @@ from typing import Protocol
 from headrace.clock import Clock, SystemClock
 from headrace.events import Ended, Ending, Source, Sources, Status, TextDelta, UsageKnown
 from headrace.interfaces import Batch, Write
+from headrace.providers.left_out import foreign_names, names_beyond
 from headrace.providers.offline_phrases import Phrases, greeting, phrases_for
 from headrace.requests import GenerationRequest
 from headrace.timing import Marks
@@ -163,6 +164,10 @@ class OfflineProvider:
         usage = Usage(prompt, count.words, "counted", "counted", "headrace")
         write([UsageKnown(usage)])
         return Ended(ending)
+
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        """All but the words and how many are wanted: it quotes, and has nothing to sample."""
+        return [*names_beyond(request, ()), *foreign_names(request)]
 
     async def models(self) -> Sequence[str]:
         """Its one model: itself."""

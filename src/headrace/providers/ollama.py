@@ -18,7 +18,7 @@ from headrace.events import Ended, Status
 from headrace.interfaces import Write
 from headrace.providers.catalogue import completed
 from headrace.providers.exchanges import MOST_ERROR_BYTES, MOST_WHOLE_BYTES, open_transport, read_whole, refusal_of
-from headrace.providers.ollama_asking import asking_body
+from headrace.providers.ollama_asking import asking_body, names_left_out
 from headrace.providers.ollama_hearing import OllamaHearing
 from headrace.providers.openai_refusals import without_secrets
 from headrace.providers.transport import Response, Transport
@@ -62,9 +62,9 @@ class OllamaProvider:
     async def generate(self, request: GenerationRequest, marks: Marks, write: Write) -> Ended:
         """Performs one attempt, a batch for each read from the network."""
         self._require_key()
-        body, left_out = asking_body(request, self._name)
-        if left_out:
+        if left_out := names_left_out(request):
             logger.info("%s has no word for %s: asked without", self._name, ", ".join(left_out))
+        body = asking_body(request, self._name)
         words = f"{self._name} has not answered yet; it may be loading {request.model}"
         loop = asyncio.get_running_loop()
         # One timer an attempt, and none a token.
@@ -124,6 +124,10 @@ class OllamaProvider:
             if not isinstance(hearing.failure, UpstreamRefused):
                 hearing.failure = broke
             raise hearing.failure from broke
+
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        """The fields that Ollama has no word for."""
+        return names_left_out(request)
 
     async def models(self) -> Sequence[str]:
         """The names of the models that it has."""

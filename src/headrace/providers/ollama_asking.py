@@ -1,7 +1,7 @@
 """Asking an Ollama: a request in the terms of OpenAI's chat API becomes the body of `POST /api/chat`.
 
 Pure. What a request holds of Ollama's own (`GenerationRequest.foreign`) goes along as it came. What Ollama has no word
-for is left out and named. May import floors 0 to 2. Source: Ollama's API documentation (docs/api.md).
+for is left out, and named by `names_left_out`. May import floors 0 to 2. Source: Ollama's documentation (docs/api.md).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from headrace.errors import UpstreamRefused
+from headrace.providers.left_out import foreign_names, names_beyond
 from headrace.requests import GenerationRequest, Message
 from headrace.wire import json_text
 from headrace.wire.ollama import ToolCall
@@ -37,12 +38,21 @@ _THINK: Mapping[str, str | bool] = {
     "xhigh": "high",
     "max": "high",
 }
-# What says nothing about the answer.
-_OF_NO_MATTER = frozenset({"user", "metadata", "stream_options", "store", "service_tier", "safety_identifier"})
+# What is put in Ollama's words below. Of `n` and `tool_choice` only the values that say nothing new are.
+_CARRIED = frozenset({*_OPTIONS, "stop", "tools", "tool_choice", "response_format", "reasoning_effort", "n"})
 
 
-def asking_body(request: GenerationRequest, upstream: str) -> tuple[bytes, list[str]]:
-    """The JSON body that asks for `request`, and the names of the fields that Ollama has no word for.
+def names_left_out(request: GenerationRequest) -> list[str]:
+    """The names of the fields that Ollama has no word for."""
+    names = [*names_beyond(request, _CARRIED), *foreign_names(request, family="ollama")]
+    for name, carried in (("n", (b"1", b"null")), ("tool_choice", (b'"none"', b'"auto"', b"null"))):
+        if bytes(request.fields.get(name, b"null")) not in carried:
+            names.append(name)
+    return names
+
+
+def asking_body(request: GenerationRequest, upstream: str) -> bytes:
+    """The JSON body that asks for `request`, without what Ollama has no word for.
 
     Raises:
         UpstreamRefused: the request holds what cannot be put to an Ollama, and would be answered wrongly without it.
@@ -53,7 +63,7 @@ def asking_body(request: GenerationRequest, upstream: str) -> tuple[bytes, list[
         raise _cannot_carry(f"JSON that cannot be read ({error})", "the request", upstream) from error
 
 
-def _asked(request: GenerationRequest, upstream: str) -> tuple[bytes, list[str]]:
+def _asked(request: GenerationRequest, upstream: str) -> bytes:
     fields = dict(request.fields)
     own = request.foreign.get("ollama", {})
 
@@ -90,11 +100,7 @@ def _asked(request: GenerationRequest, upstream: str) -> tuple[bytes, list[str]]
         body["think"] = _THINK[effort]
     if "keep_alive" in own:
         body["keep_alive"] = own["keep_alive"]
-    if take("n") not in (None, 1):
-        fields["n"] = request.fields["n"]
-    if choice not in (None, "none", "auto"):
-        fields["tool_choice"] = request.fields["tool_choice"]
-    return json_text.encode(body), sorted(fields.keys() - _OF_NO_MATTER)
+    return json_text.encode(body)
 
 
 def _format(wanted: Any) -> Any:

@@ -20,6 +20,7 @@ from headrace.events import Ended
 from headrace.interfaces import Write
 from headrace.providers.catalogue import completed, service_of
 from headrace.providers.exchanges import MOST_ERROR_BYTES, MOST_WHOLE_BYTES, open_transport, read_whole, refusal_of
+from headrace.providers.left_out import foreign_names
 from headrace.providers.openai_hearing import Hearing
 from headrace.providers.openai_refusals import without_secrets
 from headrace.providers.transport import Response, Transport
@@ -125,6 +126,10 @@ class OpenAIProvider:
         with contextlib.suppress(UpstreamError, TimeoutError):
             async with asyncio.timeout(SECONDS_AFTER_FINISH):
                 await response.listen(hear_the_rest)
+
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        """What belongs to other families: everything of its own goes along, known or not."""
+        return foreign_names(request) if request.foreign else ()
 
     async def models(self) -> Sequence[str]:
         """The names of the upstream's models."""

@@ -25,6 +25,7 @@ from headrace.server.doors import Handler
 from headrace.server.house import House
 from headrace.server.idempotency import idempotency_of
 from headrace.server.outlet import outlet_of
+from headrace.server.warnings import warning
 
 GRACE_SECONDS = 10.0
 """How long a run waits for a reader that showed a wish to return (design, section 3)."""
@@ -114,7 +115,10 @@ async def read_request(
 async def answer(
     house: House, protocol: ReaderProtocol, scope: Scope, stream: Stream, options: ReaderOptions, *, early_headers: bool
 ) -> None:
-    """Sends a stream to the reader who asked for it, live or whole as it wants."""
+    """Sends a stream to the reader who asked for it, live or whole as it wants, with a warning where there is one."""
+    if (told := warning(house, stream.request)) is not None:
+        outlet = outlet_of(scope)
+        outlet.headers = (*outlet.headers, (b"headrace-warning", told))
     if stream.request.stream:
         await answer_live(house, stream, protocol, options, scope, early_headers=early_headers)
     else:
