@@ -144,6 +144,9 @@ class SaysMuch:
         """Its only one."""
         return ("m",)
 
+    def left_out(self, request: GenerationRequest) -> Sequence[str]:
+        return ()
+
     async def close(self) -> None:
         """Nothing is open."""
 

@@ -100,7 +100,7 @@ def try_operation(offline: Process, name: str, how: settings) -> Counter[int]:
             body["model"] = "offline"
         response = case.call(timeout=ANSWER_SECONDS)
         seen[response.status_code] += 1
-        excluded = [positive_data_acceptance] if name in NEVER_WELL else []
+        excluded: list[CheckFunction] = [positive_data_acceptance] if name in NEVER_WELL else []
         case.validate_response(response, checks=CHECKS, excluded_checks=excluded)
 
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
