@@ -18,6 +18,7 @@ from tests.server.conftest import DEADLINE_SECONDS, Place, until
 from tests.server.reader import DOORS, Reader, asking, chat, connected, encoded, query
 
 from headrace.clock import SystemClock
+from headrace.protocols import PROTOCOLS
 from headrace.providers import PROVIDERS
 from headrace.runs import Run
 from headrace.settings import UpstreamSettings
@@ -163,6 +164,63 @@ async def test_l1_closing_a_response_of_requests_stops_the_upstream(place: Place
         await anyio.to_thread.run_sync(read_a_little)
 
 
+# -- leaving is seen while nothing is said (L2)
+
+ROUTES: dict[str, dict[str, object]] = {
+    "/v1/chat/completions": chat(),
+    "/v1/completions": {"model": "lab/m", "prompt": "q", "stream": True},
+    "/chat": {"model": "lab/m", "prompt": "q"},
+    "/chat/basic": query(),
+    "/api/query/stream": {"model": "lab/m", "question": "q"},
+    "/api/generate/stream": {"model": "lab/m", "prompt": "q"},
+    "/api/chat/stream": {"model": "lab/m", "message": "q"},
+    "/api/generate": {"model": "lab/m", "prompt": "q"},
+    "/api/chat": {"model": "lab/m", "messages": [{"role": "user", "content": "q"}]},
+}
+"""Every kind of route that streams, and what it is asked."""
+
+
+@pytest.mark.parametrize("phase", PHASES)
+@pytest.mark.parametrize("path", ROUTES)
+async def test_l2_leaving_is_seen_at_once_however_long_the_upstream_is_silent(
+    place: Place, path: str, phase: str
+) -> None:
+    # What is silent here would be so for ever, and nothing is written to the reader meanwhile: heartbeats are off.
+    chosen = {"Headrace-Stream": f"left-in-silence{path.replace('/', '.')}.{PHASES.index(phase)}"}
+    headers = {**chosen, "Headrace-On-Disconnect": "continue", "Headrace-Heartbeat": "0"}
+    silent = Silent(phase)
+    async with place.upstream(silent):
+        async with connected(place.port, encoded("POST", path, ROUTES[path], headers)):
+            await silent.silent.wait()
+            stream = place.house.store.open(chosen["Headrace-Stream"], "local")
+            await until(lambda: stream.readers == 1)
+        await until(lambda: stream.readers == 0, seconds=CLOSED_SECONDS)
+        known = await shown(place, stream.id)
+        assert (known["state"], known["readers"]) == ("running", 0), "leaving writes no ending"
+        async with asking(place.port, "POST", f"/v1/streams/{stream.id}/cancel"):
+            pass
+        await place.emptied()
+
+
+@pytest.mark.parametrize("phase", PHASES)
+async def test_l2_a_whole_answers_reader_that_leaves_is_seen_at_once(place: Place, phase: str) -> None:
+    chosen = {"Headrace-Stream": f"whole-left-in-silence-{PHASES.index(phase)}"}
+    request = encoded(
+        "POST", "/v1/chat/completions", chat(stream=False), {**chosen, "Headrace-On-Disconnect": "continue"}
+    )
+    silent = Silent(phase)
+    async with place.upstream(silent):
+        async with connected(place.port, request):
+            await silent.silent.wait()
+            stream = place.house.store.open(chosen["Headrace-Stream"], "local")
+            await until(lambda: stream.readers == 1)
+        await until(lambda: stream.readers == 0, seconds=CLOSED_SECONDS)
+        assert stream.ended is None
+        async with asking(place.port, "POST", f"/v1/streams/{stream.id}/cancel"):
+            pass
+        await place.emptied()
+
+
 # -- policies (L3)
 
 
@@ -225,6 +283,36 @@ async def test_l3_leaving_is_no_ending_where_the_reader_may_come_back(place: Pla
         pausing.go_on.set()
         assert await reread(place, stream_id) == "One, two"
         assert (await shown(place, stream_id))["ending"] == "stop"
+
+
+@pytest.mark.parametrize(
+    ("on_disconnect", "headers", "goes_on"),
+    [
+        ("continue", {}, True),
+        (30, {}, True),
+        ("cancel", {}, False),
+        ("cancel", {"Headrace-On-Disconnect": "continue"}, True),
+        ("continue", {"Headrace-On-Disconnect": "cancel"}, False),
+        ("cancel", {"Headrace-Stream": "cancelled-though-it-may-come-back"}, False),
+    ],
+)
+@pytest.mark.parametrize("protocol", DOORS)
+async def test_l3_the_policy_may_stand_in_the_body_and_the_header_wins(
+    place: Place, protocol: str, on_disconnect: object, headers: dict[str, str], goes_on: bool
+) -> None:
+    path, body = DOORS[protocol]
+    headers = {name: f"{value}-{protocol}" if name == "Headrace-Stream" else value for name, value in headers.items()}
+    async with place.upstream(Pausing()):
+        asked = body(headrace={"on_disconnect": on_disconnect})
+        async with asking(place.port, "POST", path, asked, headers) as reader:
+            stream = place.house.store.open(reader.headers["headrace-stream"], "local")
+        await until(lambda: stream.readers == 0)
+        if goes_on:
+            assert stream.ended is None
+            async with asking(place.port, "POST", f"/v1/streams/{stream.id}/cancel"):
+                pass
+        await until(lambda: stream.ended is not None, seconds=CLOSED_SECONDS)
+        await place.emptied()
 
 
 async def test_l3_a_whole_answer_that_shall_be_continued_can_be_read_later(place: Place) -> None:
@@ -347,6 +435,65 @@ async def test_l4_a_cancel_ends_every_reader_with_the_same_event_and_the_upstrea
     assert (typed[0]["type"], typed[0]["ending"], typed[0]["code"]) == ("error", "cancelled", "cancelled")
     assert json.loads(frames["openai_chat"][-2])["error"]["code"] == "cancelled"
     assert all(lines[-1] == "[DONE]" for lines in frames.values())
+
+
+# What the last bytes say in each protocol, and how the body ends there.
+CANCELLED: dict[str, bytes] = {
+    "openai_chat": b'"code":"cancelled"',
+    "openai_completions": b'"code":"cancelled"',
+    "typed_events": b'"code":"cancelled"',
+    "text": b'event: error\ndata: {"code":"cancelled"',
+    "token_frames": b'"code":"cancelled"',
+    "chat_token_frames": b'"code":"cancelled"',
+    "ollama_chat": b'"error":"the answer was cancelled',
+    "ollama_generate": b'"error":"the answer was cancelled',
+    "plain_text": b"<cut off>",
+}
+
+
+async def until_cut_off(reader: Reader) -> bytes:
+    """What a reader gets to the end of its answer, whether that is whole or cut off."""
+    read = b""
+    try:
+        while piece := await reader.piece():
+            read += piece
+    except asyncio.IncompleteReadError:
+        read += b"<cut off>"
+    return read
+
+
+@pytest.mark.parametrize("cancels", ["the one who asked", "one who returned", "one of another protocol"])
+async def test_l4_whoever_cancels_ends_live_and_resumed_readers_in_every_protocol_alike(
+    place: Place, cancels: str
+) -> None:
+    loop = asyncio.get_running_loop()
+    async with place.upstream(Pausing()) as upstream, AsyncExitStack() as stack:
+        started = await stack.enter_async_context(said_one(place))
+        stream = place.house.store.open(started.headers["headrace-stream"], "local")
+        readers: dict[tuple[str, int], Reader] = {}
+        for protocol in PROTOCOLS:
+            for after in (-1, 1):
+                position = f"&after={after}" if after >= 0 else ""
+                path = f"/v1/streams/{stream.id}/events?protocol={protocol}{position}"
+                readers[protocol, after] = await stack.enter_async_context(asking(place.port, "GET", path))
+        await until(lambda: len(place.house.deliveries) == 1 + len(readers))
+        if cancels == "one who returned":
+            # It leaves, and cancels: that is what a page does whose Stop was pressed after a reload.
+            readers.pop(("typed_events", 1)).leave()
+        elif cancels == "one of another protocol":
+            readers.pop(("openai_chat", 1)).leave()
+        cancelled_at = loop.time()
+        async with asking(place.port, "POST", f"/v1/streams/{stream.id}/cancel") as canceller:
+            assert canceller.status == 200
+        bodies = dict(zip(readers, await asyncio.gather(*map(until_cut_off, readers.values())), strict=True))
+        bodies["typed_events", -2] = await until_cut_off(started)
+        await upstream.emptied()
+        assert loop.time() - cancelled_at < CLOSED_SECONDS
+    assert stream.ended is not None
+    assert stream.ended.ending == "cancelled"
+    for (protocol, after), body in bodies.items():
+        assert CANCELLED[protocol] in body, (protocol, after)
+        assert bodies[protocol, -1].endswith(body), "live or resumed, all end the same"
 
 
 @pytest.mark.parametrize("on_disconnect", ["cancel", "continue", "60"])
