@@ -390,6 +390,7 @@ async def test_l3_whoever_leaves_again_has_the_whole_grace_period_again(place: P
 
 async def test_a_grace_period_holds_nothing_once_the_stream_has_ended(place: Place) -> None:
     pausing = Pausing()
+    await place.emptied()
     before = runs_in_memory()  # those of other tests, where something still holds them
     async with place.upstream(pausing):
         async with said_one(place, Headrace_On_Disconnect="100000"):
