@@ -152,7 +152,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         write_stall_seconds = 0.5
         keep_alive_seconds = 1.0
         max_streams = 3
+        long_poll_seconds = 0.2
         [store]
+        max_byte_logs = 3
+        byte_log_limit_bytes = 4500
+        byte_logs_limit_bytes = 9000
         retention_hours = 0.0003
         path = "streams/kept.db"
         [timeouts]
@@ -415,6 +419,65 @@ def _(both: Both) -> None:
         path = f"/v1/streams/{response.headers['Headrace-Stream']}"
     time.sleep(2.5)  # longer than the changed retention and its sweep
     assert both.default.status("GET", path) == 200
+
+
+@contextmanager
+def byte_logs(running: Running, *contents: str) -> Iterator[list[str]]:
+    """Streams of its own with such contents; gives their addresses."""
+    paths = [f"/v1/stream/of-settings-{number}" for number in range(len(contents))]
+    try:
+        for path, content in zip(paths, contents, strict=True):
+            assert running.status("PUT", path, content or None) == 201
+        yield paths
+    finally:
+        for path in paths:
+            assert running.status("DELETE", path) == 204
+
+
+def refusal(running: Running, method: str, path: str, body: object = None) -> tuple[int, str]:
+    """Status and message of a request that is refused; an empty message for one that is not."""
+    with running.request(method, path, body) as response:
+        text = response.read()
+        return response.status, json.loads(text)["error"]["message"] if text else ""
+
+
+@proves("server.long_poll_seconds")
+def _(both: Both) -> None:
+    with byte_logs(both.changed, "") as (path,):
+        assert both.changed.status("GET", f"{path}?offset=now&live=long-poll") == 204
+    with byte_logs(both.default, "") as (path,), both.default.connect() as connection:
+        connection.sendall(b"GET %b?offset=now&live=long-poll HTTP/1.1\r\nHost: localhost\r\n\r\n" % path.encode())
+        connection.settimeout(1.5)
+        with pytest.raises(TimeoutError):
+            connection.recv(1)
+
+
+@proves("store.max_byte_logs")
+def _(both: Both) -> None:
+    for running, status in ((both.default, 201), (both.changed, 503)):
+        with byte_logs(running, "", "", ""):
+            said = refusal(running, "PUT", "/v1/stream/one-more")
+            assert said[0] == status
+            assert ("store.max_byte_logs" in said[1]) == (status == 503)
+    assert both.default.status("DELETE", "/v1/stream/one-more") == 204
+
+
+@proves("store.byte_log_limit_bytes")
+def _(both: Both) -> None:
+    for running, status in ((both.default, 204), (both.changed, 413)):
+        with byte_logs(running, "x" * 1500) as (path,):
+            said = refusal(running, "POST", path, "x" * 1500)
+            assert said[0] == status
+            assert ("store.byte_log_limit_bytes" in said[1]) == (status == 413)
+
+
+@proves("store.byte_logs_limit_bytes")
+def _(both: Both) -> None:
+    for running, status in ((both.default, 204), (both.changed, 503)):
+        with byte_logs(running, "x" * 1500, "x" * 1000, "x") as (_, _, path):
+            said = refusal(running, "POST", path, "x" * 1500)
+            assert said[0] == status
+            assert ("store.byte_logs_limit_bytes" in said[1]) == (status == 503)
 
 
 @proves("timeouts.connect")

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from headrace.interfaces import ReaderProtocol
+from headrace.protocols.durable_json import DurableJSON
 from headrace.protocols.ollama import OllamaChat, OllamaGenerate
 from headrace.protocols.openai_chat import OpenAIChat
 from headrace.protocols.openai_completions import OpenAICompletions
@@ -24,6 +25,7 @@ PROTOCOLS: Mapping[str, ReaderProtocol] = MappingProxyType(
             OllamaChat(),
             OllamaGenerate(),
             TypedEvents(),
+            DurableJSON(),
             Text(),
             PlainText(),
             TokenFrames(),

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from typing import Literal, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from headrace.errors import BelowHorizon, InternalError
 from headrace.events import CONTENT, FINISHED, Ended, Failure
@@ -229,11 +229,36 @@ class Delivery:
             self.outcome.set_result(outcome)
 
 
+class Served(Protocol):
+    """A live reader, as it is looked after."""
+
+    @property
+    def options(self) -> ReaderOptions:
+        """Its own."""
+        ...
+
+    def check_heartbeat(self, now: float, seconds: float) -> None:
+        """Writes a heartbeat if one is due."""
+        ...
+
+
+class Wakes(Protocol):
+    """What tells its readers that there is more: a stream, or a log."""
+
+    def attach(self, wake: Callable[[], None]) -> None:
+        """Adds a reader."""
+        ...
+
+    def detach(self, wake: Callable[[], None]) -> None:
+        """Takes a reader away."""
+        ...
+
+
 Waited: TypeAlias = Literal["met", "gone", "late"]
 
 
 async def until(
-    stream: Stream, outlet: Outlet, condition: Callable[[], bool], *, seconds: float | None = None
+    stream: Wakes, outlet: Outlet, condition: Callable[[], bool], *, seconds: float | None = None
 ) -> Waited:
     """Waits, as a reader of the stream, until `condition` holds after a batch.
 

@@ -19,6 +19,8 @@ from headrace.server.house import House
 from headrace.settings.exposure import is_loopback
 
 LOOPBACK_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
+PREFLIGHT_PREFIX = "/v1/stream/"
+"""Where a page's browser may ask before it sends (CORS). It is told the same whoever asks, and carries no key."""
 OPEN_PATHS = frozenset({"/health", "/health/ready", "/login", "/logout", "/openapi.json", "/docs"})
 """What may be asked without a key: probes and browsers carry none, and learn nothing of anybody's streams there."""
 OPEN_FOLDER = "/pages/"
@@ -56,7 +58,9 @@ class Guard:
                 " server.allowed_hosts"
             )
         origin = headers.get("origin")
-        if origin is not None and scope["method"] != "GET" and not self._known_origin(origin, host):
+        method, path = scope["method"], scope["path"]
+        reads = method == "GET" or _is_preflight(method, path)
+        if origin is not None and not reads and not self._known_origin(origin, host):
             raise Forbidden(
                 f"pages of {origin[:100]!r} may not call this server; add it to server.allowed_origins if they should"
             )
@@ -68,7 +72,7 @@ class Guard:
         key = self._find(self._house.keyring, shown)
         if key is not None:
             return Caller(key.owner, key)
-        if is_open(scope["path"]):
+        if is_open(method, path):
             return STRANGER
         if shown.key:
             raise Unauthorized("the key is not one of this server's")
@@ -97,9 +101,13 @@ class Guard:
         return sessions.find(shown.session) if shown.session and sessions is not None else None
 
 
-def is_open(path: str) -> bool:
+def is_open(method: str, path: str) -> bool:
     """Whether this may be asked without a key."""
-    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER)
+    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or _is_preflight(method, path)
+
+
+def _is_preflight(method: str, path: str) -> bool:
+    return method == "OPTIONS" and path.startswith(PREFLIGHT_PREFIX)
 
 
 def _host_name(host: str) -> str:

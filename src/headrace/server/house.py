@@ -19,9 +19,10 @@ from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.runs import Runs
 from headrace.runs.registry import KEY_REVOKED
 from headrace.server.callers import LOCAL, Caller
-from headrace.server.delivery import Delivery
+from headrace.server.delivery import Served
 from headrace.server.idempotency import stream_to_join
 from headrace.settings import AssistantSettings, Settings
+from headrace.streams.byte_logs import ByteLogs
 
 
 @dataclass(slots=True)
@@ -33,11 +34,12 @@ class House:
     store: StreamStore
     runs: Runs
     log: RequestLog
+    byte_logs: ByteLogs
     keyring: Keyring | None = None
     """The keys readers come with; `None`: none are asked for."""
     sessions: Sessions | None = None
     """The logins made with them."""
-    deliveries: set[Delivery] = field(default_factory=set)
+    deliveries: set[Served] = field(default_factory=set)
 
     async def start(
         self,
@@ -116,3 +118,4 @@ class House:
     def forget_expired(self) -> None:
         """Forgets the streams that are older than the retention. Called about once a second."""
         self.store.sweep()
+        self.byte_logs.sweep()

@@ -85,7 +85,7 @@ class Outlet:
         cycle = self._cycle
         if cycle is None or self.gone:
             return
-        if status != 204:
+        if status not in (204, 304):  # they have no body, and say nothing of its length
             headers = [*headers, (b"content-length", b"%d" % len(body))]
         head = self._head(cycle, status, headers)
         self._transport.write(head if cycle.scope["method"] == "HEAD" else head + body)

@@ -14,6 +14,7 @@ from headrace.protocols import PROTOCOLS
 from headrace.server import describing as told
 from headrace.server.describing import Description
 from headrace.server.doors import Door, Handler
+from headrace.server.durable_routes import durable_routes
 from headrace.server.generating import chat_assistant, generates
 from headrace.server.house import House
 from headrace.server.login import login, logout
@@ -69,6 +70,7 @@ def routes(house: House) -> list[Route]:
         door("/health/ready", ["GET"], ready, told.READY),
         door("/docs", ["GET"], page("docs.html"), told.DOCS),
         door("/pages/{digest}/{file}", ["GET"], page_file, told.PAGE_FILE),
+        *durable_routes(house),
     ]
     served.append(door("/openapi.json", ["GET"], describes(served), told.OPENAPI))
     return served

@@ -159,6 +159,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Lets the runs finish, then closes."""
         runs = self._house.runs
+        self._house.byte_logs.leave()
         drained = asyncio.ensure_future(runs.drain(self._house.settings.server.drain_seconds))
         while not drained.done() and not self.force_exit:
             await asyncio.wait([drained], timeout=LOOK_SECONDS)

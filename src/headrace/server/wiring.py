@@ -27,6 +27,7 @@ from headrace.runs import Candidate, Models, Runs, Tokenizer, Upstream
 from headrace.runs.restart import end_interrupted
 from headrace.server.house import House
 from headrace.settings import Settings, StoreSettings, UpstreamSettings
+from headrace.streams.byte_logs import ByteLogs
 from headrace.streams.journaled import JournaledStore
 from headrace.streams.memory import MemoryStore
 
@@ -82,7 +83,14 @@ async def open_house(
         if isinstance(store, JournaledStore):
             end_interrupted(store.unfinished)
         stack.push_async_callback(runs.close)
-        yield House(settings, clock, store, runs, log, keyring, None if keyring is None else Sessions(clock))
+        byte_logs = ByteLogs(
+            clock,
+            log_limit_bytes=settings.store.byte_log_limit_bytes,
+            limit_bytes=settings.store.byte_logs_limit_bytes,
+            most=settings.store.max_byte_logs,
+        )
+        stack.push_async_callback(byte_logs.close)
+        yield House(settings, clock, store, runs, log, byte_logs, keyring, None if keyring is None else Sessions(clock))
 
 
 def open_store(settings: StoreSettings, clock: Clock) -> StreamStore:

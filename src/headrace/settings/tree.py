@@ -44,6 +44,8 @@ class ServerSettings(msgspec.Struct, frozen=True):
     """How long runs may go on after SIGTERM."""
     heartbeat_seconds: float = 15.0
     """How long a connection may be silent before a heartbeat is sent; 0: none."""
+    long_poll_seconds: float = 20.0
+    """How long a reader of `/v1/stream/` that waits for more waits before it is answered that there is none."""
     allowed_hosts: tuple[str, ...] = ()
     """Names in `Host` that are answered besides the address itself and loopback; `*`: all."""
     allowed_origins: tuple[str, ...] = ()
@@ -77,6 +79,12 @@ class StoreSettings(msgspec.Struct, frozen=True):
     """How long an ended stream can be read again."""
     retention_megabytes: Positive = 10_240
     """How large the file may become before the streams that ended first are forgotten."""
+    max_byte_logs: Positive = 10_000
+    """The most streams that clients have written to `/v1/stream/` at once."""
+    byte_log_limit_bytes: Positive = 64 * 1024 * 1024
+    """The most memory that one of them may take."""
+    byte_logs_limit_bytes: Positive = 256 * 1024 * 1024
+    """The most memory that all of them together may take."""
 
 
 class UpstreamSettings(msgspec.Struct, frozen=True):
