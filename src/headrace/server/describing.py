@@ -347,7 +347,13 @@ LOGOUT = Description(
 _PATH = Parameter(
     "path", "path", str, "The name of the stream, which may hold slashes; `generations/{id}` is that of an answer.", "a"
 )
-_CONTENT_TYPE = Parameter("Content-Type", "header", str, "The type of what the stream holds.", "application/json")
+_CONTENT_TYPE = Parameter(
+    "Content-Type",
+    "header",
+    Annotated[str, Meta(pattern=r"^[a-z]+/[a-z0-9.+-]+(; ?[a-z]+=[a-z0-9-]+)?$")],
+    "The type of what the stream holds.",
+    "application/json",
+)
 _CLOSED = Parameter("Stream-Closed", "header", Literal["true"], "The stream ends here.")
 _DURABLE = "The protocol is Durable Streams."
 
@@ -362,7 +368,7 @@ DURABLE_CREATE = Description(
     parameters=(
         _PATH,
         _CONTENT_TYPE,
-        Parameter("Stream-TTL", "header", Annotated[int, Meta(ge=0)], "Seconds that it lives unused."),
+        Parameter("Stream-TTL", "header", Annotated[int, Meta(ge=0, lt=10**10)], "Seconds that it lives unused."),
         Parameter("Stream-Expires-At", "header", str, "Until when it lives, as RFC 3339 writes it."),
         Parameter("Stream-Forked-From", "header", str, "The address of a stream whose beginning it shares."),
         Parameter("Stream-Fork-Offset", "header", str, "Up to where it shares it. Left out: all of it."),
@@ -422,6 +428,7 @@ DURABLE_PREFLIGHT = Description(
     told="Pages of other origins are let in by `server.allowed_origins` alone.",
     answers=(Answer(None, status=204),),
     parameters=(_PATH,),
+    errors=(404,),
     keyless=True,
 )
 HEALTH = Description(
