@@ -13,7 +13,10 @@ from headrace.server.outlet import Headers
 
 EXPOSED = (
     b"headrace-stream, headrace-warning, x-request-id, retry-after, retry-after-ms, x-should-retry,"
-    b" x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset"
+    b" x-ratelimit-limit, x-ratelimit-remaining, x-ratelimit-reset, etag, location,"
+    # Of Durable Streams, whose clients cannot go on without them.
+    b" stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-ttl, stream-expires-at,"
+    b" stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq, producer-received-seq"
 )
 """The headers of an answer that a script may read, beside those that it always may."""
 METHODS = b"GET, HEAD, POST, PUT, DELETE"

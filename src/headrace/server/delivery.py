@@ -233,12 +233,21 @@ class Served(Protocol):
     """A live reader, as it is looked after."""
 
     @property
+    def outlet(self) -> Outlet:
+        """Where it is written to."""
+        ...
+
+    @property
     def options(self) -> ReaderOptions:
         """Its own."""
         ...
 
     def check_heartbeat(self, now: float, seconds: float) -> None:
         """Writes a heartbeat if one is due."""
+        ...
+
+    def dismiss(self, failure: Failure) -> None:
+        """Ends this reader alone. Its stream goes on."""
         ...
 
 

@@ -62,12 +62,6 @@ ASKED_HEADERS = (
     b" stream-expires-at, stream-seq, producer-id, producer-epoch, producer-seq, stream-forked-from,"
     b" stream-fork-offset, stream-fork-sub-offset"
 )
-EXPOSED_HEADERS = (
-    b"content-type, etag, location, stream-next-offset, stream-cursor, stream-up-to-date, stream-closed, stream-ttl,"
-    b" stream-expires-at, stream-sse-data-encoding, producer-epoch, producer-seq, producer-expected-seq,"
-    b" producer-received-seq, headrace-stream, x-request-id"
-)
-
 _UNFIT = re.compile(r"[\x00-\x1f\x7f]|(\A|/)\.\.?(/|\Z)|//|\A/|\A\Z")
 
 
@@ -95,26 +89,13 @@ class DurableDoor(Door):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request; the answer goes through its outlet rather than `send`."""
         outlet = outlet_of(scope)
-        fields: Fields = [*SAFE, *self._sharing(scope["headrace.headers"]), (b"x-request-id", outlet.request_id)]
+        fields: Fields = [*SAFE, (b"x-request-id", outlet.request_id)]
         scope["headrace.fields"] = fields
         try:
             await self._handler(self._house, scope, receive)
         except HeadraceError as error:
             note_refusal(self._house, scope, error)
             _send_error(outlet, error, fields)
-
-    def _sharing(self, headers: Mapping[str, str]) -> Fields:
-        """What lets a page of an allowed origin read the answer."""
-        allowed = self._house.settings.server.allowed_origins
-        if not allowed:
-            return []
-        fields: Fields = [(b"vary", b"origin")]
-        if (origin := headers.get("origin", "")) in allowed:
-            fields += [
-                (b"access-control-allow-origin", origin.encode("latin-1")),
-                (b"access-control-expose-headers", EXPOSED_HEADERS),
-            ]
-        return fields
 
 
 async def create(house: House, scope: Scope, receive: Receive) -> None:
@@ -223,7 +204,11 @@ async def delete(house: House, scope: Scope, receive: Receive) -> None:
 
 
 async def preflight(house: House, scope: Scope, receive: Receive) -> None:
-    """`OPTIONS /v1/stream/{path}`: what a page may send. Whether it may, `Access-Control-Allow-Origin` says."""
+    """`OPTIONS /v1/stream/{path}`: what a page of an origin that is not allowed would be told if it were.
+
+    Those of allowed origins have had their answer before (`headrace.server.cross_origin`). Without an
+    `Access-Control-Allow-Origin` a browser sends nothing.
+    """
     _, _, more = _asked(scope)
     fields: Fields = [
         (b"access-control-allow-methods", METHODS),

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from headrace.events import Failure
 from headrace.identifiers import chance
 from headrace.requests import ReaderOptions
 from headrace.server.delivery import PIECE_BYTES, until
@@ -194,7 +195,6 @@ class LiveReader:
         "_finished",
         "_leaving",
         "_log",
-        "_outlet",
         "_position",
         "_quiet_since",
         "_seen",
@@ -202,6 +202,7 @@ class LiveReader:
         "_until",
         "options",
         "outcome",
+        "outlet",
     )
 
     def __init__(self, log: Log, position: int, cursor: int, outlet: Outlet, leaving: Callable[[], bool]) -> None:
@@ -211,7 +212,7 @@ class LiveReader:
         self._log = log
         self._position = position
         self._cursor = cursor
-        self._outlet = outlet
+        self.outlet = outlet
         self._leaving = leaving
         self._told = False
         self._finished = False
@@ -221,28 +222,28 @@ class LiveReader:
 
     def start(self) -> None:
         """Begins to deliver."""
-        self._outlet.on_ready = self.wake
-        self._outlet.on_gone = self._left
+        self.outlet.on_ready = self.wake
+        self.outlet.on_gone = self._left
         self._log.attach(self.wake)
         self.wake()
 
     def stop(self) -> None:
         """Takes the reader off its log."""
         self._log.detach(self.wake)
-        self._outlet.on_ready = self._outlet.on_gone = None
+        self.outlet.on_ready = self.outlet.on_gone = None
 
     def wake(self) -> None:
         """There is more to read, or room to write: delivers what can be delivered now."""
         if self.outcome.done():
             return
         try:
-            while not self._outlet.paused and self._deliver():
+            while not self.outlet.paused and self._deliver():
                 pass
         except Exception:
             logger.exception("delivering log %s failed", self._log.id)
             self._settle(False)
             return
-        if self._outlet.gone or self._log.deleted or (not self._outlet.paused and (self._finished or self._leaving())):
+        if self.outlet.gone or self._log.deleted or (not self.outlet.paused and (self._finished or self._leaving())):
             self._settle(True)
 
     def check_heartbeat(self, now: float, seconds: float) -> None:
@@ -250,7 +251,7 @@ class LiveReader:
 
         Called for every reader about once a second.
         """
-        if self.outcome.done() or self._outlet.paused:
+        if self.outcome.done() or self.outlet.paused:
             return
         if now >= self._until:
             self._settle(True)
@@ -259,7 +260,7 @@ class LiveReader:
             self._quiet_since = now
         elif seconds and now - self._quiet_since >= seconds:
             self._quiet_since = now
-            self._outlet.write(_HEARTBEAT)
+            self.outlet.write(_HEARTBEAT)
 
     def _deliver(self) -> bool:
         """Writes the next piece and where the reader stands after it; gives whether there may be more."""
@@ -279,8 +280,12 @@ class LiveReader:
             return moved
         self._told, self._finished = True, ends
         control = control_event(after, cursor=self._cursor, up_to_date=after == log.length, closed=ends)
-        self._outlet.write(data_event(log.kind, payload) + control if payload else control)
+        self.outlet.write(data_event(log.kind, payload) + control if payload else control)
         return True
+
+    def dismiss(self, failure: Failure) -> None:
+        """Ends this answer. Whoever comes back for the next one is told why there is none."""
+        self._settle(True)
 
     def _left(self) -> None:
         self._settle(True)
