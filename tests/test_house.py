@@ -296,5 +296,5 @@ def test_a_wheel_carries_the_package_and_its_manual_and_nothing_else(tmp_path: P
     pages = [path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")]
     assert wheel.name == f"headrace-{headrace.__version__}-py3-none-any.whl"
     assert {f"headrace/manual/{page}" for page in ["README.md", *pages]} <= names
-    assert {"headrace/__init__.py", "headrace/py.typed"} <= names
+    assert {"headrace/__init__.py", "headrace/py.typed", "headrace/pages/docs.html", "headrace/pages/docs.js"} <= names
     assert {name.split("/")[0] for name in names} == {"headrace", f"headrace-{headrace.__version__}.dist-info"}

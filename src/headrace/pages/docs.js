@@ -153,7 +153,7 @@ function errorCodes(api) {
     "section", { id: "errors", "aria-labelledby": "errors-title" },
     element("h2", { id: "errors-title" }, "Error codes"),
     element("p", {}, "Every error is an object with a ", element("code", {}, "message"), " that says what to do, and a ", element("code", {}, "code"), " that never changes."),
-    element("div.scroll", { tabindex: 0, role: "region", "aria-label": "Error codes" }, element("table", {},
+    element("div.scroll", { tabindex: 0, role: "region", "aria-label": "Table of the error codes" }, element("table", {},
       element("thead", {}, element("tr", {}, ...["code", "status", "try again", "what happened"].map((each) => element("th", { scope: "col" }, each)))),
       element("tbody", {}, ...rows))),
   );
