@@ -41,7 +41,7 @@ Vocabulary: imports only its neighbours on this floor.
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal, TypeAlias
+from typing import ClassVar, Literal, Self, TypeAlias
 
 from headrace.events import Failure
 
@@ -276,6 +276,12 @@ class UpstreamKeyMissing(UpstreamError):
     code = "upstream_key_missing"
     http_status = 503
     retryable = False
+
+    @classmethod
+    def naming(cls, variable: str, *, upstream: str) -> Self:
+        """The error of an upstream whose key is not in the variable that it names."""
+        words = f"{upstream} needs {variable}, which is not set. Set it, or: headrace keys set {upstream}"
+        return cls(words, upstream=upstream)
 
 
 # What an upstream's status means for our own reader. Its 401 and 403 are about our key, not about the reader's.

@@ -349,14 +349,14 @@ def test_a_missing_key_is_named(command: Command, model: str) -> None:
     )
     asked = command.run("ask", "--config", "settings.toml", "-m", model, QUESTION)
     assert (asked.returncode, asked.stdout) == (3, "")
-    assert asked.stderr == "groq needs GROQ_API_KEY, which is not set. Set it: export GROQ_API_KEY=…\n"
+    assert asked.stderr == "groq needs GROQ_API_KEY, which is not set. Set it, or: headrace keys set groq\n"
 
 
 def test_a_key_that_the_server_lacks_is_named(command: Command, serve: Serve) -> None:
     url = serve().url
     asked = command.run("ask", "--url", url, "-m", "groq/llama-3.1-8b-instant", QUESTION)
     assert (asked.returncode, asked.stdout) == (3, "")
-    assert asked.stderr == "groq needs GROQ_API_KEY, which is not set. Set it and start headrace again\n"
+    assert asked.stderr == "groq needs GROQ_API_KEY, which is not set. Set it, or: headrace keys set groq\n"
     # A service that answers without a key is merely not there.
     assert command.run("ask", "--url", url, "-m", "lmstudio/m", QUESTION).returncode == 2
 

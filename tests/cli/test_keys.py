@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import pty
 import stat
 import time
 from collections.abc import Callable
@@ -121,3 +123,110 @@ def test_a_key_revoked_in_the_middle_of_an_answer_ends_ask(
     assert asked.returncode == 6
     assert b"revoked" in told
     assert lab.closed.wait(DEADLINE_SECONDS)
+
+
+# -- the keys of upstreams
+
+
+SECRET = "sk-kept-0123456789"
+KEPT = ".local/share/headrace/upstream-keys.json"
+
+
+def asks(command: Command, lab: Upstream, **variables: str) -> tuple[int, str]:
+    """The exit code of a question to `lab`, and the key it came with."""
+    toml = f'[[upstreams]]\nname = "lab"\nbase_url = "http://127.0.0.1:{lab.port}/v1"\napi_key_env = "LAB_API_KEY"\n'
+    config = command.settings(toml)
+    before = len(lab.headers)
+    asked = command.run("ask", "-q", "-m", "lab/m", "hi", "--config", config, **variables)
+    assert SECRET not in asked.stdout + asked.stderr
+    return asked.returncode, lab.headers[-1]["authorization"] if len(lab.headers) > before else asked.stderr
+
+
+def test_the_message_of_a_missing_key_is_true(command: Command, upstreams: Callable[..., Upstream]) -> None:
+    lab = upstreams(delta("hello"), finish())
+    told = "lab needs LAB_API_KEY, which is not set. Set it, or: headrace keys set lab\n"
+    assert asks(command, lab) == (3, told)
+    kept = command.run("keys", "set", "lab", "--config", "settings.toml", stdin=f"{SECRET}\n")
+    assert kept.returncode == 0, kept.stderr
+    assert SECRET not in kept.stdout + kept.stderr
+    assert stat.S_IMODE((command.folder / KEPT).stat().st_mode) == 0o600
+    assert asks(command, lab) == (0, f"Bearer {SECRET}")
+    assert asks(command, lab, LAB_API_KEY="sk-of-the-environment")[1] == "Bearer sk-of-the-environment"
+    assert command.run("keys", "set", "lab", "--forget", "--config", "settings.toml").returncode == 0
+    assert asks(command, lab) == (3, told)
+
+
+def test_a_variable_may_name_a_file_that_holds_the_key(command: Command, upstreams: Callable[..., Upstream]) -> None:
+    lab = upstreams(delta("hello"), finish())
+    (command.folder / "secret").write_text(f"{SECRET}\n")
+    assert asks(command, lab, LAB_API_KEY_FILE="secret") == (0, f"Bearer {SECRET}")
+    assert asks(command, lab, LAB_API_KEY_FILE="secret", LAB_API_KEY="sk-first")[1] == "Bearer sk-first"
+    code, told = asks(command, lab, LAB_API_KEY_FILE="nowhere")
+    assert (code, told) == (2, "LAB_API_KEY_FILE names nowhere, which cannot be read: No such file or directory\n")
+    (command.folder / "secret").write_text("two words of " + SECRET)
+    code, told = asks(command, lab, LAB_API_KEY_FILE="secret")
+    assert code == 2
+    assert told.startswith("secret, which LAB_API_KEY_FILE names, holds no key")
+
+
+def test_the_key_for_a_server_may_be_in_a_file_too(
+    command: Command, serve: Callable[..., Server], upstreams: Callable[..., Upstream]
+) -> None:
+    lab = upstreams(delta("hello"), finish())
+    (command.folder / "key").write_text(created(command, "ann"))
+    server = serve("--auth", "--config", command.settings(lab.toml))
+    asked = command.run("ask", "-q", "-m", "lab/m", "hi", HEADRACE_URL=server.url, HEADRACE_API_KEY_FILE="key")
+    assert (asked.returncode, asked.stdout) == (0, "hello\n")
+
+
+def test_a_service_that_everybody_knows_is_found_with_a_key_that_is_kept(
+    command: Command, serve: Callable[..., Server]
+) -> None:
+    assert command.run("keys", "set", "groq", stdin=SECRET).returncode == 0
+    found = {"event": "upstream", "name": "groq", "where": "GROQ_API_KEY set", "state": "not called until used"}
+    assert found in serve().lines
+
+
+@pytest.mark.parametrize(
+    ("upstream", "key", "told"),
+    [
+        ("nobody", SECRET, "no upstream 'nobody' that has a key. There are: groq, openai"),
+        ("groq", "", "what was given holds no key"),
+        ("groq", f"{SECRET}\nand more", "what was given holds no key"),
+        ("groq", f"{SECRET} ü", "what was given holds no key"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused_and_not_repeated(command: Command, upstream: str, key: str, told: str) -> None:
+    refused = command.run("keys", "set", upstream, stdin=key)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith(told)
+    assert SECRET not in refused.stderr
+    assert not (command.folder / KEPT).exists()
+
+
+def test_a_file_of_keys_that_others_may_read_is_refused(command: Command) -> None:
+    assert command.run("keys", "set", "groq", stdin=SECRET).returncode == 0
+    (command.folder / KEPT).chmod(0o644)
+    refused = command.run("ask", "-m", "groq/m", "hi")
+    assert refused.returncode == 2
+    assert refused.stderr.endswith(f"chmod 600 {command.folder / KEPT}\n")
+    (command.folder / KEPT).chmod(0o600)
+    (command.folder / KEPT).write_text(f'{{"keys": {SECRET}}}')
+    refused = command.run("ask", "-m", "groq/m", "hi")
+    assert refused.returncode == 2
+    assert "set your keys again" in refused.stderr
+    assert SECRET not in refused.stderr
+
+
+def test_at_a_terminal_the_key_is_asked_for_and_not_shown(command: Command) -> None:
+    terminal, inside = pty.openpty()
+    process = command.start("keys", "set", "groq", stdin=inside)
+    os.close(inside)
+    assert process.stderr is not None
+    assert process.stderr.read(12) == b"key of groq:"
+    os.write(terminal, f"{SECRET}\n".encode())
+    stdout, stderr = process.communicate(timeout=DEADLINE_SECONDS)
+    os.close(terminal)
+    assert process.returncode == 0
+    assert SECRET.encode() not in stdout + stderr
+    assert SECRET in (command.folder / KEPT).read_text()

@@ -89,7 +89,7 @@ def test_at_a_terminal_it_says_what_it_found_and_what_to_type_next(command: Comm
         f"headrace {headrace.__version__}   {url}   API /v1   health /health",
         "upstreams  offline  built in                ready",
         "           groq     GROQ_API_KEY set        not called until used",
-        "           openai   OPENAI_API_KEY not set  set it to use openai/…",
+        "           openai   OPENAI_API_KEY not set  set it, or: headrace keys set openai",
         "store      sqlite   ~/.local/share/headrace/headrace.db   ended streams can be read again for 24 h",
         "auth       off, this machine only. To listen elsewhere: headrace serve --host 0.0.0.0 --auth",
         f"try        curl -N {url}/v1/chat/completions -H 'Content-Type: application/json' -d "
@@ -240,9 +240,12 @@ def test_what_cannot_be_is_refused_before_anything_is_opened(
 def test_a_key_in_a_dotenv_found_here_is_not_used_and_that_is_told(command: Command, serve: Serve) -> None:
     (command.folder / ".env").write_text("GROQ_API_KEY=gsk-of-somebody\n")
     server = serve()
-    assert {"event": "upstream", "name": "groq", "where": "GROQ_API_KEY not set", "state": "set it to use groq/…"} in (
-        server.lines
-    )
+    assert {
+        "event": "upstream",
+        "name": "groq",
+        "where": "GROQ_API_KEY not set",
+        "state": "set it, or: headrace keys set groq",
+    } in (server.lines)
     server.process.send_signal(signal.SIGTERM)
     notices = server.process.communicate(timeout=DEADLINE_SECONDS)[1].decode()
     assert notices.startswith("./.env sets GROQ_API_KEY, which is not used")

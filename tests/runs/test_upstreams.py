@@ -79,7 +79,7 @@ def test_a_service_whose_key_is_not_set_is_not_unknown_but_lacks_its_key() -> No
     models = Models(UPSTREAMS, {"fast": FAST}, {"openai": "OPENAI_API_KEY"})
     with pytest.raises(UpstreamKeyMissing) as error:
         models.candidates("openai/gpt-5")
-    assert error.value.message == "openai needs OPENAI_API_KEY, which is not set. Set it and start headrace again"
+    assert error.value.message == "openai needs OPENAI_API_KEY, which is not set. Set it, or: headrace keys set openai"
     failure = error.value.failure()
     assert (failure.code, failure.http_status, failure.upstream) == ("upstream_key_missing", 503, "openai")
     for name in ("openai", "openai/", "azure/gpt-5"):

@@ -139,7 +139,7 @@ GROQ = UpstreamSettings(name="groq", api_key_env="WORK_KEY", base_url="https://a
 FAST = ModelSettings(name="fast", upstreams=("groq/a", "lab/b"))
 
 MISSING: list[tuple[str, Settings, dict[str, str], str | None]] = [
-    ("groq/x", Settings(), {}, "groq needs GROQ_API_KEY, which is not set. Set it: export GROQ_API_KEY=…"),
+    ("groq/x", Settings(), {}, "groq needs GROQ_API_KEY, which is not set. Set it, or: headrace keys set groq"),
     ("groq/x", Settings(), {"GROQ_API_KEY": "g"}, None),
     ("groq/x", Settings(upstreams=(GROQ,)), {"GROQ_API_KEY": "g"}, "groq needs WORK_KEY"),
     ("ollama/x", Settings(), {}, None),

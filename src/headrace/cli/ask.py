@@ -68,7 +68,7 @@ def ask(
     question = Question(text, streaming, model, system, max_tokens, timeout)
     address = address_given(url, surroundings.environment)
     # A server that was merely found is not given a key: anyone may listen on a port.
-    key = None if address is None else surroundings.environment.get("HEADRACE_API_KEY") or None
+    key = None if address is None else surroundings.readers_key()
 
     async def perform() -> int:
         where = address if address is not None or config else await server_here()
@@ -76,7 +76,7 @@ def ask(
             asked = from_server(question, where, key)
         else:
             settings = surroundings.settings({}).settings
-            asked = in_process(question, settings, surroundings.environment, records=ndjson)
+            asked = in_process(question, settings, surroundings.with_keys(settings), records=ndjson)
         sink = Sink(sys.stdout.buffer, output)
         form: Output
         if as_json:

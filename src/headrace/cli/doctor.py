@@ -55,7 +55,7 @@ async def _examine(config: Sequence[str], *, probe: bool) -> list[Finding]:
     try:
         surroundings = environment.read(config)
         resolved = surroundings.settings({})
-        settings, variables = resolved.settings, dict(surroundings.environment)
+        settings, variables = resolved.settings, dict(surroundings.with_keys(resolved.settings))
         found.append(examination.settings(resolved, surroundings.documents, str(environment.user_file())))
         keys = [each.api_key_env for each in SERVICES if each.api_key_env]
         for name in environment.unused_keys(surroundings, keys):

@@ -14,13 +14,13 @@ import msgspec
 
 from headrace.cli.dotenv import parse
 from headrace.errors import SettingsError
-from headrace.settings import Document, Resolved, resolve
+from headrace.settings import Document, Resolved, Settings, resolve
 from headrace.settings import trust as trusts
 from headrace.settings.reading import from_document
 from headrace.settings.variables import truth
 
 # What a `.env` found in the working directory may not set: where questions and keys go.
-_STEERING = ("HEADRACE_URL", "HEADRACE_API_KEY")
+_STEERING = ("HEADRACE_URL", "HEADRACE_API_KEY", "HEADRACE_API_KEY_FILE")
 
 FOUND_HERE = ((Path(".env"), "./.env"), (Path("headrace.toml"), "./headrace.toml"))
 """The files that are looked for in the working directory, the higher one first."""
@@ -45,6 +45,27 @@ class Surroundings(msgspec.Struct, frozen=True):
             SettingsError: an unknown key, a value of the wrong type, or a choice an untrusted file may not make.
         """
         return resolve(flags, self.process, self.documents)
+
+    def with_keys(self, settings: Settings) -> Mapping[str, str]:
+        """The environment, and in it the keys of upstreams that are kept in files (`headrace.cli.upstream_keys`).
+
+        Raises:
+            SettingsError: a file cannot be read, or may be read by others.
+        """
+        from headrace.cli.upstream_keys import with_keys
+
+        return with_keys(self.environment, settings)
+
+    def readers_key(self) -> str | None:
+        """The key to show to a server: in HEADRACE_API_KEY, or in the file that HEADRACE_API_KEY_FILE names.
+
+        Raises:
+            SettingsError: that file cannot be read.
+        """
+        from headrace.cli.upstream_keys import from_file
+
+        name = "HEADRACE_API_KEY"
+        return self.environment.get(name, "").strip() or from_file(self.environment, name) or None
 
     def streaming(self) -> bool:
         """Whether answers are streamed where no flag says: HEADRACE_STREAMING, then GROQ_STREAMING, then yes (T7).

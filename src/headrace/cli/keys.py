@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 
 import click
@@ -81,6 +82,31 @@ def revoke(key: str) -> None:
     """
     revoked = KeyDatabase(environment.keys_file()).revoke(key)
     click.echo(f"{revoked.id}… of {revoked.settings.owner} is revoked")
+
+
+@keys.command("set")
+@click.argument("upstream")
+@click.option("--forget", is_flag=True, help="Keep it no more.")
+@click.option("--config", multiple=True, metavar="FILE", help="Settings to use instead of ./headrace.toml; trusted.")
+def set_key(upstream: str, forget: bool, config: tuple[str, ...]) -> None:
+    """Keep the key that UPSTREAM is asked with, such as groq or openai.
+
+    The key is asked for without being shown, or read from stdin. It is kept in a file that nobody else can read, and
+    used where the variable of the upstream is not set. A server that is running uses it when it is started again.
+    """
+    from headrace.cli import upstream_keys
+
+    variable = upstream_keys.variable_of(upstream, environment.read(config).settings({}).settings)
+    if forget:
+        upstream_keys.keep(variable, None)
+        click.echo(f"the key of {upstream} is forgotten")
+        return
+    if sys.stdin.isatty():
+        text = click.prompt(f"key of {upstream}", hide_input=True, err=True)
+    else:
+        text = sys.stdin.read(upstream_keys.MOST_BYTES)
+    upstream_keys.keep(variable, upstream_keys.checked(text, "what was given"))
+    click.echo(f"the key of {upstream} is kept in {upstream_keys.file_of_keys()}, and used where {variable} is not set")
 
 
 def check_name(owner: str) -> None:

@@ -39,9 +39,9 @@ def models(ask: bool, as_json: bool, url: str | None, config: tuple[str, ...]) -
         where = None if ask else address if address is not None or config else await server_here()
         if where is None:
             settings = surroundings.settings({}).settings
-            return await inventory.of_this_process(settings, surroundings.environment, ask=ask)
+            return await inventory.of_this_process(settings, surroundings.with_keys(settings), ask=ask)
         # A server that was merely found is not given a key: anyone may listen on a port.
-        key = None if address is None else surroundings.environment.get("HEADRACE_API_KEY") or None
+        key = None if address is None else surroundings.readers_key()
         try:
             return await inventory.of_server(where, key)
         except UpstreamUnreachable as error:

@@ -54,7 +54,8 @@ def serve(
     kept = keys_kept(resolved.settings, environment.keys_file())
     check_exposure(resolved.settings, kept)
     logs.set_up(resolved.settings.logging, at_terminal=sys.stderr.isatty())
-    discovery = asyncio.run(discover(resolved.settings, surroundings.environment))
+    variables = surroundings.with_keys(resolved.settings)
+    discovery = asyncio.run(discover(resolved.settings, variables))
     for name in environment.unused_keys(surroundings, [each.api_key_env for each in SERVICES if each.api_key_env]):
         say(f"./.env sets {name}, which is not used: a file found in the working directory may not set keys."
             " If you trust it: headrace settings trust")  # fmt: skip
@@ -71,7 +72,7 @@ def serve(
         except OSError:
             pass  # whoever read stdout left; readers of streams are still served
 
-    return serve_until_told(discovery.settings, surroundings.environment, on_ready, keys=environment.keys_file())
+    return serve_until_told(discovery.settings, variables, on_ready, keys=environment.keys_file())
 
 
 def _check_ready(ready_file: Path | None, ready_fd: int | None) -> None:

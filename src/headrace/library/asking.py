@@ -130,10 +130,11 @@ class AsyncDeltas:
     async def _follow(self, asked: Asked) -> AsyncGenerator[str, None]:
         surroundings = environment.read(asked.config)
         settings = surroundings.settings({}).settings
-        settings = (await discover(settings, surroundings.environment)).settings
-        async with open_house(settings, surroundings.environment) as house:
+        variables = surroundings.with_keys(settings)
+        settings = (await discover(settings, variables)).settings
+        async with open_house(settings, variables) as house:
             request = request_of(asked, house.runs.models.default)
-            if (missing := missing_key(request.model, settings, surroundings.environment)) is not None:
+            if (missing := missing_key(request.model, settings, variables)) is not None:
                 raise missing
             stream = await house.start(request)
             try:

@@ -152,10 +152,7 @@ class OllamaProvider:
 
     def _require_key(self) -> None:
         if self._missing_key is not None:
-            raise UpstreamKeyMissing(
-                f"{self._name} needs {self._missing_key}, which is not set. Set it and start headrace again",
-                upstream=self._name,
-            )
+            raise UpstreamKeyMissing.naming(self._missing_key, upstream=self._name)
 
 
 def open_ollama(settings: UpstreamSettings, key: str | None, clock: Clock) -> OllamaProvider:

@@ -154,10 +154,7 @@ class OpenAIProvider:
 
     def _require_key(self) -> None:
         if self._missing_key is not None:
-            raise UpstreamKeyMissing(
-                f"{self._name} needs {self._missing_key}, which is not set. Set it and start headrace again",
-                upstream=self._name,
-            )
+            raise UpstreamKeyMissing.naming(self._missing_key, upstream=self._name)
 
 
 class _Model(msgspec.Struct):

@@ -94,8 +94,7 @@ class Models:
         if (anything := self.named.get("*")) is not None:
             return [replace(each, model=name) if each.model == "*" else each for each in anything]
         if slash and model and (variable := self.missing.get(upstream)) is not None:
-            words = f"{upstream} needs {variable}, which is not set. Set it and start headrace again"
-            raise UpstreamKeyMissing(words, upstream=upstream)
+            raise UpstreamKeyMissing.naming(variable, upstream=upstream)
         raise UnknownModel(self._unknown(name), parameter="model")
 
     def _unknown(self, name: str) -> str:

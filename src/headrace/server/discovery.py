@@ -69,7 +69,9 @@ async def discover(settings: Settings, environment: Mapping[str, str]) -> Discov
             upstreams.append(completed(UpstreamSettings(name=service.name, timeouts=settings.timeouts)))
             rows.append(Found(service.name, f"{service.api_key_env} set", "not called until used"))
         elif service.name in _NAMED_WITHOUT_KEY:
-            rows.append(Found(service.name, f"{service.api_key_env} not set", f"set it to use {service.name}/…"))
+            rows.append(
+                Found(service.name, f"{service.api_key_env} not set", f"set it, or: headrace keys set {service.name}")
+            )
     return Discovery(msgspec.structs.replace(settings, upstreams=tuple(upstreams)), tuple(rows))
 
 
@@ -85,8 +87,7 @@ def missing_key(model: str, settings: Settings, environment: Mapping[str, str]) 
         variable = _key_variable(name, settings) if slash else None
         if variable is None or environment.get(variable, "").strip():
             return None
-        words = f"{name} needs {variable}, which is not set. Set it: export {variable}=…"
-        missing.append(UpstreamKeyMissing(words, upstream=name))
+        missing.append(UpstreamKeyMissing.naming(variable, upstream=name))
     return missing[0] if missing else None
 
 

@@ -42,7 +42,7 @@ OTHER_NAMES: Mapping[str, Path] = {
 }
 """The names of row D7, honoured where the variable of the same setting is not set."""
 
-COMMAND_LINE_VARIABLES = frozenset({"HEADRACE_STREAMING", "HEADRACE_URL", "HEADRACE_API_KEY"})
+COMMAND_LINE_VARIABLES = frozenset({"HEADRACE_STREAMING", "HEADRACE_URL", "HEADRACE_API_KEY", "HEADRACE_API_KEY_FILE"})
 """Variables that the command line alone understands."""
 
 # Kubernetes puts the address of a service called `headrace` into every container of its namespace under such names.
