@@ -390,21 +390,20 @@ async def test_l3_whoever_leaves_again_has_the_whole_grace_period_again(place: P
 
 async def test_a_grace_period_holds_nothing_once_the_stream_has_ended(place: Place) -> None:
     pausing = Pausing()
-    await place.emptied()
-    before = runs_in_memory()  # those of other tests, where something still holds them
     async with place.upstream(pausing):
-        async with said_one(place, Headrace_On_Disconnect="100000"):
-            pass
-        assert runs_in_memory() == before + 1
+        async with said_one(place, Headrace_On_Disconnect="100000") as reader:
+            stream_id = reader.headers["headrace-stream"]
+        assert is_in_memory(stream_id)
         pausing.go_on.set()
+        await until(lambda: place.house.store.open(stream_id, "local").ended is not None)
         await place.emptied()
-    # The run is over before its stream's last event is stored, and its task lives until then.
-    await until(lambda: runs_in_memory() == before)
+    await until(lambda: not is_in_memory(stream_id))
 
 
-def runs_in_memory() -> int:
+def is_in_memory(stream_id: str) -> bool:
+    """Whether the run of that stream is."""
     gc.collect()
-    return sum(type(thing) is Run for thing in gc.get_objects())
+    return any(type(thing) is Run and thing.stream.id == stream_id for thing in gc.get_objects())
 
 
 # -- cancelling (L4)
