@@ -5,11 +5,12 @@ from __future__ import annotations
 import gzip
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, expect
 from tests.server.browsing import browser, page_of
-from tests.server.conftest import Process
+from tests.server.conftest import Process, process
 from tests.server.raw import Response, converse, request
 
 from headrace.server.pages import page_files
@@ -58,6 +59,18 @@ def test_a_file_that_is_not_one_is_not_found(offline: Process, path: str) -> Non
     answer = get(offline.port, "/pages/" + path.format(page_files().digest))
     assert answer.status == 404
     assert answer.error["code"] == "route_not_found"
+
+
+def test_where_keys_are_asked_for_a_browser_gets_pages_without_one(tmp_path: Path) -> None:
+    settings = f'[server]\nauth = true\n[[keys]]\nowner = "ann"\nhash = "{"0" * 64}"\n'
+    with process(tmp_path, settings) as server:
+        page = get(server.port, "/docs")
+        assert page.status == 200
+        for path in (*re.findall(r'"(/pages/[^"]+)"', page.body.decode()), "/openapi.json"):
+            assert get(server.port, path).status == 200, path
+        for path in ("/v1/models", "/pages", "/docs/"):
+            assert get(server.port, path).status == 401, path
+        assert get(server.port, "/pages/../v1/models").status == 404
 
 
 # -- in a browser
