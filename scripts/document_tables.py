@@ -341,7 +341,7 @@ def catalogue() -> str:
             code(service.name),
             NONE if service.base_url is None else code(service.base_url),
             NONE if service.api_key_env is None else code(service.api_key_env),
-            _ON_CLOSE[service.on_close],
+            _ON_CLOSE[service.on_close] + ("; a whole answer goes on" if service.whole_goes_on else ""),
             code(service.max_tokens_field),
             "yes" if service.asks_usage else "no",
             service.notes or NONE,

@@ -34,6 +34,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     """Prompt tokens the upstream had in its cache, where it says; part of `prompt_tokens`."""
     reasoning_tokens: int | None = None
     """Reasoning tokens, where the upstream says; part of `completion_tokens`."""
+    may_have_gone_on: bool = False
+    """The upstream was left midway and is not known to stop then: it may have generated, and bill, more (L5)."""
 
     @property
     def total_tokens(self) -> int:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
 import pytest
 import requests
-from tests.real.conftest import ANSWER_SECONDS, ENDLESS, GREEDY, STARTS, Inference, headrace_before
+from tests.real.conftest import ANSWER_SECONDS, ENDLESS, GREEDY, NAMES, STARTS, Inference, headrace_before
 from tests.real.doors import DOORS
 from tests.server.conftest import Process
+
+from headrace.providers.catalogue import service_named
 
 
 @pytest.mark.parametrize("name", DOORS)
@@ -87,3 +90,22 @@ def test_l15_an_upstream_that_dies_in_the_middle_is_no_end(upstream: str, models
     assert not [choice for frame in frames for choice in frame.get("choices", []) if choice["finish_reason"]]
     assert frames[-1]["error"]["code"] in ("upstream_truncated", "upstream_reset")
     assert record["ending"] == "incomplete"
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+def test_l5_the_catalogue_says_what_becomes_of_the_work_when_its_connection_closes(
+    upstream: str, models: Path, tmp_path: Path, stream: bool
+) -> None:
+    service = service_named(NAMES[upstream])
+    assert service is not None
+    with STARTS[upstream](models) as inference, headrace_before(inference, tmp_path, upstream) as headrace:
+        headers = {"Headrace-Stream": "the-work-goes-on-or-not"}
+        url, body = f"{headrace.url}/v1/chat/completions", {**ENDLESS, "stream": stream}
+        with contextlib.suppress(requests.Timeout):  # a whole answer has not even a status before its end
+            requests.post(url, json=body, headers=headers, stream=True, timeout=1).close()
+        requests.post(f"{headrace.url}/v1/streams/{headers['Headrace-Stream']}/cancel", timeout=ANSWER_SECONDS)
+        stops = inference.falls_quiet(3)
+        url = f"{headrace.url}/v1/streams/{headers['Headrace-Stream']}"
+        usage = requests.get(url, timeout=ANSWER_SECONDS).json()["usage"]
+    assert stops == (service.on_close == "stops" and (stream or not service.whole_goes_on))
+    assert usage.get("may_have_gone_on", False) is not stops

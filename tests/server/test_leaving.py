@@ -8,7 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import anyio.to_thread
 import openai
@@ -578,3 +578,40 @@ async def test_an_id_that_is_taken_is_a_conflict_and_harms_nobody(place: Place, 
         pausing.go_on.set()
         assert "".join([text async for text in first.texts()]) == "One, two"
         assert len(upstream.exchanges) == 1
+
+
+@pytest.mark.parametrize("may_go_on", ["never", "whole answers", "always"])
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+async def test_l5_the_usage_of_a_cancelled_stream_says_when_the_upstream_may_have_gone_on(
+    place: Place, stream: bool, may_go_on: Literal["never", "whole answers", "always"]
+) -> None:
+    told = may_go_on == "always" or (may_go_on == "whole answers" and not stream)
+    headers = {"Headrace-Stream": f"l5-{may_go_on.replace(' ', '-')}-{stream}-{'0' * 22}"}
+    path = f"/v1/streams/{headers['Headrace-Stream']}"
+    async with silenced(place, "mid-stream") as silent:
+        place.upstreams["lab"].may_go_on = may_go_on
+        async with connected(place.port, encoded("POST", "/chat/basic", query(stream=stream), headers)) as reader:
+            await silent.silent.wait()
+            await until(lambda: len(place.house.runs) == 1)
+            async with asking(place.port, "POST", f"{path}/cancel") as cancelled:
+                assert cancelled.status == 200
+            await reader.head()
+            said = await reader.body()
+    async with asking(place.port, "GET", path) as record:
+        usage = (await record.json())["usage"]
+    assert usage.get("may_have_gone_on", False) is told
+    if stream:
+        (metadata,) = [
+            frame for event in said.split(b"\n\n") if b'"metadata"' in event and (frame := json.loads(event[6:]))
+        ]
+        assert metadata["usage"] == usage
+
+
+async def test_l5_a_stream_that_ended_by_itself_says_nothing_of_going_on(place: Place) -> None:
+    async def speak(exchange: Exchange) -> None:
+        await answer(exchange, ["One"])
+
+    async with place.upstream(speak):
+        place.upstreams["lab"].may_go_on = "always"
+        async with asking(place.port, "POST", "/chat/basic", query(stream=False)) as reader:
+            assert "may_have_gone_on" not in (await reader.json())["usage"]

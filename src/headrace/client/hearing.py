@@ -47,6 +47,7 @@ class _Usage(msgspec.Struct):
     by: str = ""
     cached_tokens: int | None = None
     reasoning_tokens: int | None = None
+    may_have_gone_on: bool = False
 
 
 class _Timing(msgspec.Struct):
@@ -160,6 +161,7 @@ def _usage(usage: _Usage) -> Usage:
         usage.by,
         usage.cached_tokens,
         usage.reasoning_tokens,
+        usage.may_have_gone_on,
     )
 
 

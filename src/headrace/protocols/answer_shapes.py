@@ -89,6 +89,8 @@ class TokenUsage(msgspec.Struct, forbid_unknown_fields=True):
     completion_source: Provenance
     by: str
     """Who says so: an upstream's name, or `headrace`."""
+    may_have_gone_on: bool = False
+    """Whether the upstream was left in the middle and may have generated, and bill, more than this."""
 
 
 class Phases(msgspec.Struct, forbid_unknown_fields=True):
@@ -104,10 +106,11 @@ class Phases(msgspec.Struct, forbid_unknown_fields=True):
 
 
 class UsageMark(msgspec.Struct, forbid_unknown_fields=True):
-    """That a usage was not reported by the upstream."""
+    """That a usage was not reported by the upstream, or may not be all."""
 
-    source: Provenance
-    by: str
+    source: Provenance | None = None
+    by: str | None = None
+    may_have_gone_on: bool = False
 
 
 class Extras(msgspec.Struct, forbid_unknown_fields=True):

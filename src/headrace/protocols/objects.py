@@ -73,8 +73,8 @@ def source_objects(sources: Sequence[Source]) -> list[dict[str, Any]]:
 
 
 def usage_object(usage: Usage) -> dict[str, Any]:
-    """Usage as our own protocols write it, with how it is known."""
-    return {
+    """Usage as our own protocols write it, with how it is known, and whether there may be more of it."""
+    written: dict[str, Any] = {
         "prompt_tokens": usage.prompt_tokens,
         "completion_tokens": usage.completion_tokens,
         "total_tokens": usage.total_tokens,
@@ -85,6 +85,7 @@ def usage_object(usage: Usage) -> dict[str, Any]:
         "completion_source": usage.completion_source,
         "by": usage.by,
     }
+    return written | {"may_have_gone_on": True} if usage.may_have_gone_on else written
 
 
 def extras_object(sources: Sequence[Source], usage: Usage | None) -> dict[str, Any]:
@@ -94,6 +95,8 @@ def extras_object(sources: Sequence[Source], usage: Usage | None) -> dict[str, A
         extras["sources"] = source_objects(sources)
     if usage is not None and usage.source != "reported":
         extras["usage"] = {"source": usage.source, "by": usage.by}
+    if usage is not None and usage.may_have_gone_on:
+        extras.setdefault("usage", {})["may_have_gone_on"] = True
     return extras
 
 

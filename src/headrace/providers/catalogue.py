@@ -37,7 +37,16 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it is asked for usage with `stream_options.include_usage`."""
     on_close: OnClose = "unknown"
     """Whether it goes on generating, and billing, when its connection is closed in the middle (L5)."""
+    whole_goes_on: bool = False
+    """Whether it goes on where the answer is not streamed, though it stops a stream."""
     notes: str = ""
+
+    @property
+    def may_go_on(self) -> Literal["never", "whole answers", "always"]:
+        """When it may go on generating for nobody."""
+        if self.on_close != "stops":
+            return "always"
+        return "whole answers" if self.whole_goes_on else "never"
 
 
 SERVICES: tuple[Service, ...] = (
@@ -105,6 +114,34 @@ SERVICES: tuple[Service, ...] = (
         max_tokens_field="max_completion_tokens",
         on_close="stops",
     ),
+    # https://docs.perplexity.ai/api-reference/chat-completions-post: there is no /v1 in its address.
+    Service(
+        name="perplexity",
+        base_url="https://api.perplexity.ai",
+        api_key_env="PERPLEXITY_API_KEY",
+        on_close="goes on",
+    ),
+    # https://ai.google.dev/gemini-api/docs/openai
+    Service(
+        name="google",
+        base_url="https://generativelanguage.googleapis.com/v1beta/openai",
+        api_key_env="GEMINI_API_KEY",
+        on_close="goes on",
+        notes="Gemini, through its address for OpenAI's clients.",
+    ),
+    # https://inference-docs.cerebras.ai/api-reference/chat-completions: max_completion_tokens is its own name of it.
+    Service(
+        name="cerebras",
+        base_url="https://api.cerebras.ai/v1",
+        api_key_env="CEREBRAS_API_KEY",
+        max_tokens_field="max_completion_tokens",
+    ),
+    # https://docs.api.nvidia.com/nim/reference/llm-apis
+    Service(
+        name="nvidia",
+        base_url="https://integrate.api.nvidia.com/v1",
+        api_key_env="NVIDIA_API_KEY",
+    ),
     # https://docs.vllm.ai/en/stable/serving/openai_compatible_server/: listens on port 8000, as we do, so no address
     # is assumed. A disconnect aborts the request in its engine.
     Service(
@@ -122,23 +159,34 @@ SERVICES: tuple[Service, ...] = (
         on_close="stops",
     ),
     # transformers 5.23 (2026-11), run by tests/real: of stream_options it only says that it ignores them; usage comes
-    # with the finish reason, and no [DONE]. A disconnect stops a stream. Port 8000.
+    # with the finish reason, and no [DONE]. A disconnect stops a stream, and no whole answer. Port 8000.
     Service(
         name="transformers",
         key_required=False,
         asks_usage=False,
         on_close="stops",
+        whole_goes_on=True,
         notes="`transformers serve`. Listens on port 8000 as headrace does: start it with another --port.",
     ),
     # llama-cpp-python 0.3.36 (2026-11), run by tests/real: a stream reports no usage; when another request comes it
-    # breaks a running one off with a bare [DONE], which we call incomplete. A disconnect stops a stream. Port 8000.
+    # breaks a running one off with a bare [DONE], which we call incomplete. A disconnect stops a stream, and no whole
+    # answer. Port 8000.
     Service(
         name="llama-cpp-python",
         key_required=False,
         asks_usage=False,
         on_close="stops",
+        whole_goes_on=True,
         notes="`llama_cpp.server`. Breaks a stream off when another request comes: set `max_concurrent = 1` here, or "
         "start it with `--interrupt_requests false`. Listens on port 8000 as headrace does.",
+    ),
+    # https://docs.sglang.ai/basic_usage/openai_api_completions.html: its server has a request aborted when the
+    # response is over, however it ended (python/sglang/srt/entrypoints/http_server.py).
+    Service(
+        name="sglang",
+        base_url="http://127.0.0.1:30000/v1",
+        key_required=False,
+        on_close="stops",
     ),
     # https://lmstudio.ai/docs/developer/openai-compat
     Service(

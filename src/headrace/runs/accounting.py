@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from headrace.errors import UpstreamRefused
 from headrace.events import CONTENT, FINISHED, Ended, Event, ReasoningDelta, TextDelta, ToolCallDelta, UsageKnown
 from headrace.requests import GenerationRequest
@@ -36,6 +38,18 @@ def usage_is_known(events: Sequence[Event], ended: Ended) -> bool:
         if ended.ending in FINISHED and isinstance(event, CONTENT):
             return False
     return False
+
+
+def perhaps_not_all(usage: Usage | None, events: Sequence[Event]) -> Usage:
+    """The usage of a generation whose upstream may have gone on after it was left (L5).
+
+    Args:
+        usage: what is told of it; `None`: `events` hold it.
+        events: of the generation so far.
+    """
+    if usage is None:
+        usage = next(event.usage for event in reversed(events) if type(event) is UsageKnown)
+    return msgspec.structs.replace(usage, may_have_gone_on=True)
 
 
 def estimated_usage(request: GenerationRequest, events: Sequence[Event]) -> Usage:

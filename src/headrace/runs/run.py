@@ -33,7 +33,14 @@ from headrace.events import (
 from headrace.identifiers import chance
 from headrace.interfaces import Batch, Middleware, Stream
 from headrace.requests import Timeouts
-from headrace.runs.accounting import NOTHING_SPENT, estimated_usage, spends_nothing, texts_of, usage_is_known
+from headrace.runs.accounting import (
+    NOTHING_SPENT,
+    estimated_usage,
+    perhaps_not_all,
+    spends_nothing,
+    texts_of,
+    usage_is_known,
+)
 from headrace.runs.recovery import Again, End, NextUpstream, decide, kind_of
 from headrace.runs.tokenizer import Tokenizer
 from headrace.runs.upstreams import Candidate
@@ -72,6 +79,7 @@ class Run:
         "_spent",
         "_stopped",
         "_tokenizer",
+        "_went_on",
         "stream",
         "task",
     )
@@ -101,6 +109,8 @@ class Run:
         self._speaking = False
         # Whether an upstream may have worked for this, with whatever success.
         self._spent = False
+        # Whether an upstream was left that may have gone on for nobody.
+        self._went_on = False
         # Of the upstream turned to: counts what it does not report.
         self._tokenizer: Tokenizer | None = None
         self._seen_length = 0
@@ -149,6 +159,8 @@ class Run:
         except Exception:
             logger.exception("stream %s: its tokens could not be counted", self.stream.id)
             usage = self._estimated_usage()
+        if self._went_on and ended.ending not in FINISHED:
+            usage = perhaps_not_all(usage, self.stream.appended())
         last = msgspec.structs.replace(ended, timing=timing)
         self._over = True
         self.stream.append((last,) if usage is None else (UsageKnown(usage), last))
@@ -274,6 +286,9 @@ class Run:
             # Told to stop, it is the reason for it that counts, and not what closing the connection brought up.
             cost_nothing = spends_nothing(error)
             stopped = self._stopped
+            left = stopped is not None or isinstance(error, asyncio.CancelledError)
+            if left and marks.sent_ns is not None and upstream.goes_on_unread(streamed=request.stream):
+                self._went_on = True
             if stopped is None:
                 raise
             if isinstance(stopped, Failure):

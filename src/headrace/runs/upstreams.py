@@ -27,11 +27,17 @@ class Upstream:
     """How it was when it was last asked."""
     detail: str | None = None
     """What went wrong then, where something did."""
+    may_go_on: Literal["never", "whole answers", "always"] = "never"
+    """Whether, left in the middle, it may go on generating all the same; `whole answers`: unless they are streamed."""
 
     @classmethod
     def limited(cls, name: str, provider: Provider, timeouts: Timeouts, most: int | None) -> Upstream:
         """An upstream that at most `most` runs use at once; the others wait. `None`: no limit."""
         return cls(name, provider, timeouts, None if most is None else asyncio.Semaphore(most))
+
+    def goes_on_unread(self, *, streamed: bool) -> bool:
+        """Whether it may go on generating an answer whose connection is closed (L5)."""
+        return self.may_go_on == "always" or (self.may_go_on == "whole answers" and not streamed)
 
     def was_well(self) -> None:
         """It answered."""

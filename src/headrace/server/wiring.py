@@ -21,7 +21,7 @@ from headrace.knowledge.index import KnowledgeIndex
 from headrace.knowledge.manual import index_manual
 from headrace.observers.request_log import RequestLog
 from headrace.providers import PROVIDERS
-from headrace.providers.catalogue import SERVICES, completed
+from headrace.providers.catalogue import SERVICES, completed, service_of
 from headrace.providers.offline import OfflineProvider
 from headrace.runs import Candidate, Models, Runs, Tokenizer, Upstream
 from headrace.runs.restart import end_interrupted
@@ -63,6 +63,7 @@ async def open_house(
             upstreams[each.name] = Upstream.limited(
                 each.name, provider, each.timeouts.over(settings.timeouts), each.max_concurrent
             )
+            upstreams[each.name].may_go_on = service_of(each).may_go_on
         log = RequestLog(asyncio.get_running_loop())
         stack.callback(log.flush)
         observers: tuple[Observer, ...] = (log,)
