@@ -75,7 +75,8 @@ async def killed_once(folder: Path, seed: int) -> None:
 def check_after_restart(folder: Path, settings: str, readers: Sequence[Reader]) -> None:
     before = time.monotonic()
     with process(folder, settings) as server:
-        assert time.monotonic() - before < 2
+        # 0.3 s where nothing else runs; a machine that is busy with other tests took 2.
+        assert time.monotonic() - before < 6
         for reader in readers:
             if not reader.stream_id:
                 continue  # nothing of its answer was sent

@@ -73,6 +73,9 @@ async def answer_live(
             if ended is not None and ended.ending not in FINISHED and not has_content_before(stream):
                 send_error(scope, protocol, ended, [identity])
                 return
+        elif not stream.length and await until(stream, outlet, lambda: stream.length > 0) == "gone":
+            # An id that was given leads to a stream, also after a crash: it is given once the stream is kept.
+            return
         content_type = (b"content-type", protocol.framing.content_type.encode("ascii"))
         outlet.begin(200, [content_type, NO_CACHE, NO_BUFFER, identity, (b"x-request-id", outlet.request_id)])
         if scope["method"] == "HEAD":

@@ -85,6 +85,7 @@ class Journal:
         self._busy = False
         self._bytes = 0
         self._last_group = 0
+        self._last_seen_group = 0
         # Streams with events that are in the journal alone.
         self._unstored: dict[Journaled, int] = {}
         self._compaction: deque[Journaled] | None = None
@@ -136,6 +137,12 @@ class Journal:
             self._bytes = 0
             if not self._busy:
                 self._go()
+
+    def compact_if_quiet(self) -> None:
+        """The same, where nothing was written since this was asked before."""
+        if self._last_group == self._last_seen_group and self._unstored and self._loop.time() >= self._rests_until:
+            self.compact()
+        self._last_seen_group = self._last_group
 
     async def flush(self) -> None:
         """Returns once everything appended so far is written down, or has failed."""

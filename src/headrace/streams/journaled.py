@@ -30,7 +30,8 @@ from headrace.streams.memory import MemoryStream, about_bytes
 from headrace.streams.records import Appended, Created, Deleted
 from headrace.streams.stored import StoredStream
 
-# How much of what has ended and is in the file may stay in memory besides, where it is read again quickest.
+# How long what has ended stays in memory besides the file, and how much of it: it is read again soon, or not at all.
+REMEMBERED_SECONDS = 10.0
 REMEMBERED_BYTES = 64 << 20
 # How many streams one look at the retention forgets: it is taken about once a second.
 FORGOTTEN_AT_ONCE = 200
@@ -177,6 +178,7 @@ class JournaledStore:
         gone += [row for row in rows if row[0] not in known]
         if gone:
             self._delete(gone)
+        self._journal.compact_if_quiet()
         self._remember_less()
 
     def tell_failures(self, tell: Callable[[Stream], None]) -> None:
@@ -215,10 +217,11 @@ class JournaledStore:
         self._remember_less()
 
     def _remember_less(self) -> None:
-        """Leaves to the file what takes too much memory. What nobody reads goes first in, first out."""
-        while self._ended_bytes > self._remembered_bytes:
-            oldest = next(iter(self._ended), None)
-            if oldest is None or not oldest.is_stored():
+        """Leaves to the file what ended a while ago, or takes too much memory, those that ended first before others."""
+        horizon = self._clock.monotonic_ns() - int(REMEMBERED_SECONDS * 1e9)
+        while (oldest := next(iter(self._ended), None)) is not None and oldest.is_stored():
+            assert oldest.ended_ns is not None
+            if oldest.ended_ns > horizon and self._ended_bytes <= self._remembered_bytes:
                 return
             self._forget(oldest)
 
