@@ -68,7 +68,7 @@ USERS = {
 }
 
 # A delay before another attempt, and the sweeps over all that lives. Nothing sleeps between tokens.
-SLEEPERS = ["runs/run.py", "runs/registry.py", "server/serving.py"]
+SLEEPERS = ["client/asynchronous.py", "runs/run.py", "runs/registry.py", "server/serving.py"]
 
 # Installed for others to find, imported by nobody here.
 USED_WITHOUT_IMPORT = {"websockets": "uvicorn takes it for WebSocket"}

@@ -53,7 +53,16 @@ class HeadraceError(Exception):
 
     code: ClassVar[str] = "internal_error"
     http_status: ClassVar[int] = 500
-    retryable: ClassVar[bool] = False
+    retryable: bool = False
+    """Whether trying again can help."""
+
+    # What a program needs to know whose stream failed; `headrace.client` says it, nobody else has to.
+    stream_id: str | None = None
+    """The stream that was asked for or read, where it is known."""
+    after_first_token: bool = False
+    """Whether something had been said: to ask again would say it again."""
+    partial: str = ""
+    """The text that had been said."""
 
     def __init__(self, message: str, *, parameter: str | None = None, retry_after_seconds: float | None = None) -> None:
         super().__init__(message)
@@ -312,6 +321,7 @@ class UpstreamRefused(UpstreamError):
         retry_after_seconds: float | None = None,
     ) -> None:
         super().__init__(message, upstream=upstream, retry_after_seconds=retry_after_seconds)
+        self.retryable = status is None or status in _RETRYABLE
         self.status = status
         """The status as the upstream gave it; `None` for an error event that gave none."""
         self.upstream_code = upstream_code
@@ -323,7 +333,7 @@ class UpstreamRefused(UpstreamError):
             code=self.code if status is None else _CODES.get(status, self.code),
             message=self.message,
             http_status=status if status in _PASSED_ON else self.http_status,
-            retryable=status is None or status in _RETRYABLE,
+            retryable=self.retryable,
             retry_after_seconds=self.retry_after_seconds,
             upstream=self.upstream,
             upstream_status=status,
@@ -354,6 +364,7 @@ class UpstreamTimeout(UpstreamError):
         words = f"{upstream} {_TIMER_WORDS[timer]} {seconds:g} s (timeouts.{timer})"
         super().__init__(words, upstream=upstream)
         self.timer: Timer = timer
+        self.retryable = timer != "total"
 
     def failure(self) -> Failure:
         """The same as data; the code names the timer."""
@@ -361,7 +372,7 @@ class UpstreamTimeout(UpstreamError):
             code=_TIMER_CODES[self.timer],
             message=self.message,
             http_status=self.http_status,
-            retryable=self.timer != "total",
+            retryable=self.retryable,
             upstream=self.upstream,
         )
 

@@ -96,22 +96,34 @@ async def from_server(question: Question, url: str, key: str | None) -> AsyncIte
         NoServer: nothing answers there.
         HeadraceError: the server refused.
     """
-    from headrace.client.asking import ask_server
+    from headrace.client import AsyncClient, AsyncStream, Resuming, StreamFailed
 
-    body: dict[str, object] = {"query": question.text}
-    if question.system is not None:
-        body["history"] = [{"role": "system", "content": question.system}]
-    if question.model is not None:
-        body["model"] = question.model
-    if question.max_tokens is not None:
-        body["max_tokens"] = question.max_tokens
-    async with AsyncExitStack() as stack:
-        asked = ask_server(url, body, key=key, total_seconds=question.timeout_seconds)
+    class _FromServer:
+        def __init__(self, stream: AsyncStream) -> None:
+            self.cancel = stream.cancel
+            self._pieces = stream.pieces
+
+        async def follow(self) -> AsyncGenerator[tuple[list[bytes], list[Event]], None]:
+            try:
+                async for piece in self._pieces:
+                    yield list(piece.records), list(piece.events)
+            except StreamFailed:
+                pass  # its ending was among the events
+
+    # Somebody waits at a terminal: where nothing answers at all, that is said at once.
+    async with AsyncClient(url, key=key, resuming=Resuming(knocks=1)) as client, AsyncExitStack() as stack:
+        asked = client.stream(
+            question.text,
+            model=question.model,
+            system=question.system,
+            max_tokens=question.max_tokens,
+            timeout_seconds=question.timeout_seconds,
+        )
         try:
-            answer = await stack.enter_async_context(asked)
+            stream = await stack.enter_async_context(asked)
         except UpstreamUnreachable as error:
             raise no_server(error, url) from error
-        yield answer
+        yield _FromServer(stream)
 
 
 def address_given(url: str | None, environment: Mapping[str, str]) -> str | None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from typing import TypeVar
-from urllib.parse import urlsplit
 
 import httpx2
 import msgspec
 
-from headrace.client.refusals import reason_of, refusal_of
-from headrace.errors import UpstreamMalformed, UpstreamUnreachable
-
-SECONDS = 10.0
+from headrace.client.questions import address, authorization, is_this_machine
+from headrace.client.refusals import broken, refusal_of
+from headrace.client.timers import LOOK_SECONDS
+from headrace.errors import UpstreamMalformed
 
 T = TypeVar("T")
 
@@ -26,24 +25,22 @@ async def look(url: str, path: str, kind: type[T], *, key: str | None = None) ->
         key: sent as `Authorization: Bearer`.
 
     Raises:
-        UpstreamUnreachable: nothing answers there.
+        InvalidRequest: `url` is no address of a server.
+        UpstreamUnreachable, UpstreamReset: nothing answers there.
         UpstreamMalformed: what answers is no headrace server.
         HeadraceError: the server refused, for the reason it gave.
     """
-    url = url.rstrip("/")
-    headers = {} if key is None else {"Authorization": f"Bearer {key}"}
-    # A proxy of the environment has no business between two programs of one machine.
-    through_proxies = urlsplit(url).hostname not in ("127.0.0.1", "localhost", "::1")
-    async with httpx2.AsyncClient(headers=headers, timeout=SECONDS, trust_env=through_proxies) as client:
+    url = address(url)
+    async with httpx2.AsyncClient(
+        headers=authorization(key), timeout=LOOK_SECONDS, trust_env=not is_this_machine(url)
+    ) as client:
         try:
             response = await client.get(f"{url}{path}")
-        except httpx2.InvalidURL as error:
-            raise UpstreamUnreachable(f"{url} is no address ({error})", upstream=url) from error
         except httpx2.HTTPError as error:
-            raise UpstreamUnreachable(f"nothing answers at {url} ({reason_of(error)})", upstream=url) from error
-        if response.status_code != 200:
-            raise await refusal_of(response, url)
-        try:
-            return msgspec.json.decode(response.content, type=kind)
-        except msgspec.DecodeError as error:
-            raise UpstreamMalformed(f"{url} answers, but is no headrace server", upstream=url) from error
+            raise broken(error, url) from error
+    if response.status_code != 200:
+        raise refusal_of(response.status_code, response.headers, response.content, url)
+    try:
+        return msgspec.json.decode(response.content, type=kind)
+    except msgspec.DecodeError as error:
+        raise UpstreamMalformed(f"{url} answers, but is no headrace server", upstream=url) from error

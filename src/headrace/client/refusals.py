@@ -1,13 +1,26 @@
-"""What a server's refusal, or its silence, was: its status and body back as the error it was there."""
+"""What a server's refusal, or its silence, was: a status and body, or an exception of httpx2, as an error of our tree.
+
+The one place where httpx2's exceptions are translated.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 
 import httpx2
 import msgspec
 
-from headrace.errors import HeadraceError, InvalidRequest, Unauthorized, UpstreamKeyMissing, UpstreamRefused
+from headrace.errors import (
+    HeadraceError,
+    InvalidRequest,
+    RequestError,
+    Unauthorized,
+    UpstreamKeyMissing,
+    UpstreamRefused,
+    UpstreamReset,
+    UpstreamUnreachable,
+)
 
 MOST_ERROR_BYTES = 64 * 1024
 
@@ -22,30 +35,40 @@ class _ErrorBody(msgspec.Struct):
     error: _Error
 
 
-async def refusal_of(response: httpx2.Response, url: str) -> HeadraceError:
-    """The server's refusal as the error it was there, as far as its status and body tell."""
-    data = b""
-    async for piece in response.aiter_bytes():
-        data += piece
-        if len(data) > MOST_ERROR_BYTES:
-            break
-    status = response.status_code
+def refusal_of(status: int, headers: Mapping[str, str], data: bytes, url: str) -> HeadraceError:
+    """The refusal of the server at `url` as the error it was there, as far as its status and body tell."""
+    again = _retry_after_seconds(headers)
     try:
         said = msgspec.json.decode(data, type=_ErrorBody).error
     except msgspec.DecodeError:
         return UpstreamRefused(
-            f"{url} answered {status}, and is perhaps no headrace server", upstream=url, status=status
+            f"{url} answered {status}, and is perhaps no headrace server",
+            upstream=url,
+            status=status,
+            retry_after_seconds=again,
         )
     message = said.message or f"{url} answered {status}"
     if said.code == UpstreamKeyMissing.code:
         return UpstreamKeyMissing(message, upstream=url)
-    match status:
-        case 401:
-            return Unauthorized(message)
-        case _ if status < 500 and status != 429:
-            return InvalidRequest(message, parameter=said.param)
+    kind = next((kind for kind in RequestError.__subclasses__() if kind.code == said.code), None)
+    if kind is not None:
+        return kind(message, parameter=said.param, retry_after_seconds=again)
+    if status == 401:
+        return Unauthorized(message)
+    if status < 500 and status != 429:
+        return InvalidRequest(message, parameter=said.param)
+    return UpstreamRefused(message, upstream=url, status=status, upstream_code=said.code, retry_after_seconds=again)
+
+
+def broken(error: httpx2.HTTPError, url: str) -> UpstreamUnreachable | UpstreamReset:
+    """What went wrong with a connection to the server at `url`: there was none, or it broke."""
+    match error:
+        case httpx2.ConnectError() | httpx2.ConnectTimeout() | httpx2.ProxyError() | httpx2.UnsupportedProtocol():
+            return UpstreamUnreachable(f"nothing answers at {url} ({reason_of(error)})", upstream=url)
+        case httpx2.ReadTimeout():
+            return UpstreamReset(f"{url} has fallen silent: not even a heartbeat came", upstream=url)
         case _:
-            return UpstreamRefused(message, upstream=url, status=status, upstream_code=said.code)
+            return UpstreamReset(f"the connection to {url} broke ({reason_of(error)})", upstream=url)
 
 
 def reason_of(error: Exception) -> str:
@@ -58,3 +81,11 @@ def reason_of(error: Exception) -> str:
             return (os.strerror(number) if number > 0 else cause.strerror).lower()
         cause = cause.__cause__ or cause.__context__
     return str(error).lower() or type(error).__name__
+
+
+def _retry_after_seconds(headers: Mapping[str, str]) -> float | None:
+    for name, seconds in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
+        text = headers.get(name, "")
+        if text.isascii() and text.isdigit() and len(text) <= 9:
+            return int(text) * seconds
+    return None  # a date, which a proxy may send: coming back sooner does no harm

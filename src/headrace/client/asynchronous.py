@@ -1,0 +1,369 @@
+"""`AsyncClient`: reads streams of a headrace server, for programs with an event loop.
+
+A shell: what it does next is decided in `reading.py`. `blocking.py` is the same without `async`, line for line, and
+says what the arguments mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Self, assert_never
+
+import httpx2
+
+from headrace.client.connection_state import BOUNDS, Get, Post, Read, Resuming, Stop, Wait
+from headrace.client.measuring import Stats
+from headrace.client.pieces import Piece
+from headrace.client.questions import Asked, Prompt, Question, address, authorization, cancelling, is_this_machine
+from headrace.client.reading import Final, OnExit, Reading
+from headrace.client.refusals import MOST_ERROR_BYTES, broken, refusal_of
+from headrace.client.timers import CANCEL_SECONDS, CLOCK, HEARTBEAT_SECONDS, LIMITS, timeouts
+from headrace.clock import Clock
+from headrace.errors import HeadraceError, UpstreamError
+from headrace.events import Event, TextDelta
+from headrace.identifiers import StreamIdentifiers, chance
+from headrace.requests import Disconnect
+
+NO_FIELDS: Mapping[str, object] = MappingProxyType({})
+
+
+class AsyncClient:
+    """`headrace.Client` for programs with an event loop: the same names and the same arguments.
+
+        async with AsyncClient("http://127.0.0.1:8000") as client:
+            async with client.stream("What is an offset?") as stream:
+                async for text in stream.text: ...
+
+    Raises:
+        InvalidRequest: `url` is no address of a server.
+    """
+
+    def __init__(
+        self,
+        url: str = "http://127.0.0.1:8000",
+        *,
+        key: str | None = None,
+        resuming: Resuming = BOUNDS,
+        heartbeat_seconds: float = HEARTBEAT_SECONDS,
+        clock: Clock = CLOCK,
+        chance: Callable[[], float] = chance,
+    ) -> None:
+        self.url = address(url)
+        self._resuming = resuming
+        self._heartbeat_seconds = heartbeat_seconds
+        self._clock = clock
+        self._chance = chance
+        self._identifiers = StreamIdentifiers()
+        self._http = httpx2.AsyncClient(
+            base_url=self.url,
+            headers=authorization(key),
+            timeout=timeouts(heartbeat_seconds),
+            limits=LIMITS,
+            trust_env=not is_this_machine(self.url),
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Closes the connections. Streams that were left go on, or end, as they were left."""
+        await self._http.aclose()
+
+    def stream(
+        self,
+        prompt: Prompt,
+        *,
+        model: str | None = None,
+        system: str | None = None,
+        max_tokens: int | None = None,
+        conversation_id: str | None = None,
+        assistant: str = "basic",
+        stream_id: str | None = None,
+        idempotency_key: str | None = None,
+        timeout_seconds: float | None = None,
+        on_exit: OnExit = "cancel",
+        on_disconnect: Disconnect | None = None,
+        fields: Mapping[str, object] = NO_FIELDS,
+    ) -> AsyncStream:
+        """A new answer, read as it is made. It is asked for when its block is entered.
+
+        **Leaving the block before the end cancels the answer for everybody, up to its upstream**, unless `on_exit` is
+        `"detach"` or `detach()` was called. The arguments are those of `headrace.Client.stream`.
+
+        Raises:
+            InvalidRequest: an argument is not what it may be.
+        """
+        if on_disconnect is None:
+            on_disconnect = "continue" if on_exit == "detach" else self._resuming.seconds
+        question = Question(
+            prompt,
+            model,
+            system,
+            max_tokens,
+            conversation_id,
+            assistant,
+            idempotency_key,
+            on_disconnect,
+            timeout_seconds,
+            fields,
+        )
+        return self._reader(stream_id or self._identifiers.new(), question, -1, on_exit)
+
+    def resume(self, stream_id: str, *, after: int = -1, on_exit: OnExit = "detach") -> AsyncStream:
+        """A stream that is there already, read from behind the event `after`; -1: from its beginning.
+
+        Leaving the block leaves the stream alone, unless `on_exit` is `"cancel"`.
+        """
+        return self._reader(stream_id, None, after, on_exit)
+
+    async def cancel(self, stream_id: str) -> None:
+        """Ends a stream for everybody, up to its upstream. One that has ended stays as it is.
+
+        Raises:
+            UnknownStream: there is none of that id.
+            UpstreamUnreachable, UpstreamReset: the server could not be told.
+        """
+        asked = cancelling(stream_id)
+        try:
+            response = await self._http.request(asked.method, asked.path, timeout=CANCEL_SECONDS)
+        except httpx2.HTTPError as error:
+            raise broken(error, self.url) from error
+        if response.status_code != 200:
+            raise refusal_of(response.status_code, response.headers, response.content, self.url)
+
+    async def send(self, asked: Asked) -> httpx2.Response:
+        """The response to a request, its body not yet read. For `AsyncStream`.
+
+        Raises:
+            UpstreamError: there is none.
+        """
+        request = self._http.build_request(asked.method, asked.path, headers=asked.headers, content=asked.body)
+        try:
+            return await self._http.send(request, stream=True)
+        except httpx2.HTTPError as error:
+            raise broken(error, self.url) from error
+
+    def _reader(self, stream_id: str, question: Question | None, after: int, on_exit: OnExit) -> AsyncStream:
+        reading = Reading(
+            url=self.url,
+            stream_id=stream_id,
+            question=question,
+            after=after,
+            heartbeat_seconds=self._heartbeat_seconds,
+            bounds=self._resuming,
+            clock=self._clock,
+            chance=self._chance,
+        )
+        return AsyncStream(self, reading, on_exit)
+
+
+class AsyncStream:
+    """A stream as one reader has it: `async for event in stream`, or `async for text in stream.text`.
+
+    A drop is resumed by itself, within bounds, and nothing comes twice. Read it inside its block. An ending that is
+    none of the model's own is raised when everything before it was given: it is never taken for a finished answer.
+    """
+
+    def __init__(self, client: AsyncClient, reading: Reading, on_exit: OnExit) -> None:
+        self._client = client
+        self._reading = reading
+        self._on_exit = on_exit
+        self._response: httpx2.Response | None = None
+        self._body: AsyncIterator[bytes] | None = None
+
+    @property
+    def id(self) -> str:
+        """The id of the stream: with it, anybody of the same owner can read it."""
+        return self._reading.stream_id
+
+    @property
+    def offset(self) -> int:
+        """The offset of the last event that was given; `resume` with it goes on behind it. -1: none was."""
+        return self._reading.offset
+
+    @property
+    def final(self) -> Final:
+        """The answer as far as it was read."""
+        return self._reading.final
+
+    @property
+    def stats(self) -> Stats:
+        """How quickly it comes, as this reader sees it."""
+        return self._reading.stats
+
+    @property
+    def text(self) -> AsyncIterator[str]:
+        """The pieces of the answer's text, as they come."""
+        return _Texts(self)
+
+    @property
+    def pieces(self) -> AsyncIterator[Piece]:
+        """The events with their offsets and the JSON they came as."""
+        return _Pieces(self)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        while (event := self._reading.take()) is None:
+            await self.go_on()
+        return event
+
+    async def cancel(self) -> None:
+        """Ends the stream for everybody, up to its upstream. What was said stays, and can still be read to its end.
+
+        Raises:
+            UpstreamUnreachable, UpstreamReset: the server could not be told.
+        """
+        self._reading.cancelled_here = True
+        try:
+            await self._client.cancel(self.id)
+        except HeadraceError as error:
+            self._reading.explained(error)
+            raise
+
+    def detach(self) -> None:
+        """Leaves the stream alone: nothing more is given here, and leaving the block ends nothing.
+
+        What becomes of a stream without readers was decided when it was asked for, by `on_disconnect`.
+        """
+        self._reading.detach()
+
+    async def __aenter__(self) -> Self:
+        try:
+            self._reading.begin()
+            while isinstance(self._reading.action, Post | Get | Wait):
+                await self._step()
+            if not self._reading.live and (error := self._reading.take_error()) is not None:
+                raise error
+        except BaseException:
+            await self._leave()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self._leave()
+
+    async def go_on(self) -> None:
+        """Does what is to be done before there is another event. For the iterators of this file.
+
+        Raises:
+            StopAsyncIteration: there is none.
+            HeadraceError: there is no whole answer.
+        """
+        if self._reading.live:
+            await self._step()
+            return
+        await self._close()
+        if (error := self._reading.take_error()) is not None:
+            raise error
+        raise StopAsyncIteration
+
+    async def _step(self) -> None:
+        action = self._reading.action
+        match action:
+            case Post() | Get():
+                await self._ask()
+            case Wait():
+                await asyncio.sleep(action.seconds)
+                self._reading.waited()
+            case Read():
+                await self._read()
+            case Stop():
+                raise RuntimeError("read a stream inside its block: async with client.stream(…) as stream")
+            case _:
+                assert_never(action)
+
+    async def _ask(self) -> None:
+        await self._close()
+        try:
+            response = self._response = await self._client.send(self._reading.request())
+            if response.status_code == 200:
+                self._body = response.aiter_raw()
+                self._reading.opened(response.headers)
+            else:
+                self._reading.answered(response.status_code, response.headers, await self._error_body(response))
+        except UpstreamError as error:
+            self._reading.dropped(error)
+
+    async def _error_body(self, response: httpx2.Response) -> bytes:
+        data = b""
+        try:
+            async for piece in response.aiter_bytes():
+                data += piece
+                if len(data) > MOST_ERROR_BYTES:
+                    break
+        except httpx2.HTTPError as error:
+            raise broken(error, self._client.url) from error
+        return data
+
+    async def _read(self) -> None:
+        assert self._body is not None
+        try:
+            data = await anext(self._body)
+        except StopAsyncIteration:
+            self._reading.cut_off()
+        except httpx2.HTTPError as error:
+            dropped = broken(error, self._client.url)
+            dropped.__cause__ = error
+            self._reading.dropped(dropped)
+        else:
+            self._reading.came(data)
+
+    def take_piece(self) -> Piece | None:
+        """The next piece that has come. For the iterators of this file."""
+        return self._reading.take_piece()
+
+    async def _leave(self) -> None:
+        if self._on_exit == "cancel" and self._reading.unfinished:
+            try:
+                await self._client.cancel(self.id)
+            except HeadraceError:
+                pass  # the connection that closes next tells the server that nobody reads
+        self._reading.detach()
+        await self._close()
+
+    async def _close(self) -> None:
+        response, self._response, self._body = self._response, None, None
+        if response is not None:
+            await response.aclose()
+
+
+class _Texts:
+    """The text of a stream's events."""
+
+    def __init__(self, stream: AsyncStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> str:
+        while True:
+            event = await anext(self._stream)
+            if type(event) is TextDelta and event.choice == 0:
+                return event.text
+
+
+class _Pieces:
+    """The pieces of a stream."""
+
+    def __init__(self, stream: AsyncStream) -> None:
+        self._stream = stream
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Piece:
+        while (piece := self._stream.take_piece()) is None:
+            await self._stream.go_on()
+        return piece
