@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any, Protocol, Self, TypeVar
 
 from headrace.client import AsyncClient, Client, Final, Piece, Stats, Stream
@@ -44,7 +44,12 @@ class ClientFace(Protocol):
     async def cancel(self, stream_id: str) -> None: ...
 
 
-Face = Callable[..., ClientFace]
+class Face(Protocol):
+    """Makes a client."""
+
+    __name__: str
+
+    def __call__(self, url: str, **choices: Any) -> ClientFace: ...
 
 
 class _Nexts:

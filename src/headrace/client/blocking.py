@@ -19,7 +19,7 @@ from headrace.client.pieces import Piece
 from headrace.client.questions import Asked, Prompt, Question, address, authorization, cancelling, is_this_machine
 from headrace.client.reading import Final, OnExit, Reading
 from headrace.client.refusals import MOST_ERROR_BYTES, broken, refusal_of
-from headrace.client.timers import CANCEL_SECONDS, CLOCK, HEARTBEAT_SECONDS, LIMITS, timeouts
+from headrace.client.timers import CANCEL_ATTEMPTS, CANCEL_SECONDS, CLOCK, HEARTBEAT_SECONDS, LIMITS, timeouts
 from headrace.clock import Clock
 from headrace.errors import HeadraceError, UpstreamError
 from headrace.events import Event, TextDelta
@@ -156,12 +156,16 @@ class Client:
             UpstreamUnreachable, UpstreamReset: the server could not be told.
         """
         asked = cancelling(stream_id)
-        try:
-            response = self._http.request(asked.method, asked.path, timeout=CANCEL_SECONDS)
-        except httpx2.HTTPError as error:
-            raise broken(error, self.url) from error
-        if response.status_code != 200:
-            raise refusal_of(response.status_code, response.headers, response.content, self.url)
+        for attempt in range(CANCEL_ATTEMPTS):
+            try:
+                response = self._http.request(asked.method, asked.path, timeout=CANCEL_SECONDS)
+            except httpx2.HTTPError as error:
+                if attempt == CANCEL_ATTEMPTS - 1:
+                    raise broken(error, self.url) from error
+                continue
+            if response.status_code != 200:
+                raise refusal_of(response.status_code, response.headers, response.content, self.url)
+            return
 
     def send(self, asked: Asked) -> httpx2.Response:
         """The response to a request, its body not yet read. For `Stream`.

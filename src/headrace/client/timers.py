@@ -11,6 +11,9 @@ from headrace.clock import SystemClock
 
 CONNECT_SECONDS = 5.0
 CANCEL_SECONDS = 2.0
+CANCEL_ATTEMPTS = 3
+"""Without a pause: to cancel twice is the same as once, and somebody pays for every token until then."""
+
 LOOK_SECONDS = 10.0
 
 HEARTBEAT_SECONDS = 15.0
