@@ -121,7 +121,7 @@ async def test_leaving_the_block_of_ones_own_stream_cancels_it_up_to_the_upstrea
             async for _ in stream.text:
                 break
         await until(lambda: not upstream.active)
-        assert place.house.store.open(stream.id, "local").ended is not None
+        await until(lambda: place.house.store.open(stream.id, "local").ended is not None)
     assert stream.final.ending is None, "its end was not read here"
 
 
@@ -178,7 +178,7 @@ async def test_on_exit_detach_says_so_to_the_server_when_it_asks(face: Face, pla
         await until(lambda: stored.readers == 0)
         assert stored.ended is None
         await client.cancel(stream.id)
-        assert stored.ended is not None
+        await until(lambda: stored.ended is not None)
 
 
 async def test_a_client_asks_to_be_waited_for_as_long_as_it_tries_to_come_back(face: Face, place: Place) -> None:
