@@ -26,7 +26,10 @@ export function element(name, attributes = {}, ...children) {
  * @returns {(Node | string)[]}
  */
 export function prose(text) {
-  return text.split("`").map((piece, place) => (place % 2 ? element("code", {}, piece) : piece)).filter((piece) => piece !== "");
+  return text
+    .split("`")
+    .map((piece, place) => (place % 2 ? element("code", {}, piece) : piece))
+    .filter((piece) => piece !== "");
 }
 
 /**
@@ -36,7 +39,12 @@ export function prose(text) {
  */
 export function copyable(text, label) {
   const button = element("button", { type: "button", "aria-label": `Copy: ${label}`, click: copy }, "Copy");
-  return element("div.code", {}, button, element("pre", { tabindex: 0, role: "region", "aria-label": label }, element("code", {}, text)));
+  return element(
+    "div.code",
+    {},
+    button,
+    element("pre", { tabindex: 0, role: "region", "aria-label": label }, element("code", {}, text)),
+  );
 
   async function copy() {
     try {

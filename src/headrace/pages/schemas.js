@@ -1,4 +1,4 @@
-// JSON schemas in words and lists: what a value may be, and what an object holds. Pure: makes elements, asks for nothing.
+// JSON schemas in words and lists: what a value may be, and what an object holds. Asks for nothing.
 import { element, prose } from "./elements.js";
 
 /** Reads the schemas of one document. */
@@ -19,14 +19,24 @@ export class Schemas {
     const { name, schema } = this.resolve(given);
     if (schema.anyOf) {
       if (schema.discriminator) return `one of ${schema.anyOf.length} kinds`;
-      return [...new Set(schema.anyOf.filter((each) => each.type !== "null").map((each) => this.words(each)))].join(" or ");
+      return [...new Set(schema.anyOf.filter((each) => each.type !== "null").map((each) => this.words(each)))].join(
+        " or ",
+      );
     }
-    if (schema.enum) return schema.enum.filter((value) => value !== null).slice(0, 10).map((value) => JSON.stringify(value)).join(" · ");
+    if (schema.enum)
+      return schema.enum
+        .filter((value) => value !== null)
+        .slice(0, 10)
+        .map((value) => JSON.stringify(value))
+        .join(" · ");
     if ("const" in schema) return JSON.stringify(schema.const);
     if (schema.type === "array") return `list of ${this.words(schema.items ?? {})}`;
     if (schema.type === "object") return name ?? "object";
     const kinds = { string: "text", integer: "whole number", number: "number", boolean: "true or false", null: "null" };
-    const bounds = [schema.minimum != null && `from ${schema.minimum}`, schema.maximum != null && `to ${schema.maximum}`];
+    const bounds = [
+      schema.minimum != null && `from ${schema.minimum}`,
+      schema.maximum != null && `to ${schema.maximum}`,
+    ];
     return [kinds[schema.type] ?? "anything", ...bounds.filter(Boolean)].join(" ");
   }
 
@@ -50,10 +60,12 @@ export class Schemas {
   field(name, field, needed, depth) {
     const inner = depth < 4 ? this.objects(field) : [];
     return element(
-      "div", {},
+      "div",
+      {},
       element("dt", {}, element("code", {}, name), needed && element("span.needed", {}, "needed")),
       element(
-        "dd", {},
+        "dd",
+        {},
         field.description && element("div", {}, ...prose(field.description)),
         (inner.length !== 1 || this.words(field) !== inner[0].name) && element("div.kind", {}, this.words(field)),
         ...inner.map((each) => this.foldable(each, depth)),
@@ -62,9 +74,16 @@ export class Schemas {
   }
 
   foldable({ name, schema }, depth = 0) {
-    const folded = element("details", {}, element("summary", {}, name ?? "object", " ", element("span.quiet", {}, ...prose(schema.description ?? ""))));
+    const folded = element(
+      "details",
+      {},
+      element("summary", {}, name ?? "object", " ", element("span.quiet", {}, ...prose(schema.description ?? ""))),
+    );
     // Filled when it is opened: most never are, and a page of all of them is long.
-    folded.addEventListener("toggle", () => folded.childElementCount === 1 && folded.append(this.fields(schema, depth + 1)));
+    folded.addEventListener(
+      "toggle",
+      () => folded.childElementCount === 1 && folded.append(this.fields(schema, depth + 1)),
+    );
     return folded;
   }
 }
