@@ -30,6 +30,7 @@ from msgspec.structs import FieldInfo, fields
 from headrace import errors, events
 from headrace.cli import COMMANDS, group, start_screen
 from headrace.cli.exits import EXIT_CODES, code_of_error
+from headrace.client import Client, Final, Resuming, Stats, Stream
 from headrace.library import Answer
 from headrace.protocols import PROTOCOLS
 from headrace.providers.catalogue import SERVICES
@@ -445,6 +446,42 @@ def answer_fields() -> str:
     )
 
 
+def struct_fields(struct: type[msgspec.Struct], *, defaults: bool = False) -> str:
+    """The fields of a struct that programs get or give."""
+    told = field_docstrings(struct)
+    rows = []
+    for field in fields(struct):
+        rows.append([code(field.name), *([default(field)] if defaults else []), told.get(field.name, NONE)])
+    return table(["field", *(["default"] if defaults else []), "what it holds"], rows)
+
+
+def members(kind: type) -> str:
+    """The public names of a class: methods as they are called, properties as they are read."""
+    rows = []
+    for name, member in vars(kind).items():
+        if name.startswith("_") or not member.__doc__ or "For " in member.__doc__:
+            continue
+        called = name
+        if inspect.isfunction(member):
+            names = [each.name for each in inspect.signature(member).parameters.values() if each.name != "self"]
+            called = f"{name}({', '.join(names[:2])}{', …' if len(names) > 2 else ''})"
+        rows.append([code(called), prose(member.__doc__)])
+    return table(["name", "what it gives or does"], rows)
+
+
+def arguments(function: Callable[..., object]) -> str:
+    """The arguments of a function, as its docstring says them."""
+    said = inspect.cleandoc(function.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
+    told = dict(re.findall(r"^    (\w+): ((?:.|\n {8})*)$", said, re.MULTILINE))
+    rows = []
+    for name, parameter in inspect.signature(function).parameters.items():
+        if name in told:
+            given = parameter.default
+            shown = NONE if given is None or given is parameter.empty or name == "fields" else code(repr(given))
+            rows.append([code(name), shown, " ".join(told[name].split())])
+    return table(["argument", "default", "what it means"], rows)
+
+
 def screen() -> str:
     """What `serve` prints at a terminal where GROQ_API_KEY is set."""
     # An Ollama elsewhere is not looked for, so that this says the same on every machine.
@@ -488,6 +525,12 @@ TABLES: Mapping[str, Callable[[], str]] = {
     **{f"options {name}": partial(options, name) for name in DESCRIBED},
     "other commands": other_commands,
     "answer": answer_fields,
+    "client": partial(members, Client),
+    "client choices": partial(arguments, Client.stream),
+    "client stream": partial(members, Stream),
+    "client final": partial(struct_fields, Final),
+    "client stats": partial(struct_fields, Stats),
+    "client resuming": partial(struct_fields, Resuming, defaults=True),
     "exit codes": exit_codes,
     "exit codes of errors": exit_codes_of_errors,
     "start screen": screen,

@@ -153,6 +153,7 @@ async def say_nothing(exchange: Exchange) -> None:
 UPSTREAMS: dict[str, Handler] = {
     "how-to/call-it-from-python.md": break_off,
     "how-to/use-the-openai-sdk.md": break_off,
+    "how-to/read-a-stream-from-python.md": fall_silent,
     "how-to/resume-and-cancel.md": fall_silent,
     "how-to/set-the-four-timers.md": say_nothing,
 }
