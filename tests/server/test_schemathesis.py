@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from tests.server.conftest import Process
+from tests.server.conftest import Process, process
 from tests.server.raw import converse, post, request, settled
 from tests.server.test_openapi import DOCUMENT, OPERATIONS
 
@@ -59,12 +60,19 @@ TIED = {
 }  # fmt: skip
 
 
-def real_names(offline: Process) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
+    """A server that does not make anybody wait for what may come, as long polls of a stream that stays open do."""
+    with process(tmp_path_factory.mktemp("quick"), "[server]\nlong_poll_seconds = 0.05\n") as server:
+        yield server
+
+
+def real_names(server: Process) -> dict[str, str]:
     """For each parameter of a path, something that is there."""
-    (answer,) = converse(offline.port, post(b'{"question": "What is a stream?"}', "/api/query"))
+    (answer,) = converse(server.port, post(b'{"question": "What is a stream?"}', "/api/query"))
     own = StreamIdentifiers().new()
     (created,) = converse(
-        offline.port, request("PUT", f"/v1/stream/{own}", b"x", "Stream-Closed: true", "Content-Length: 1")
+        server.port, request("PUT", f"/v1/stream/{own}", b"x", "Stream-Closed: true", "Content-Length: 1")
     )
     assert created.status == 201
     return {
@@ -90,14 +98,14 @@ def whole_numbers(value: Any) -> Any:
             return value
 
 
-def try_operation(offline: Process, name: str, how: settings) -> Counter[int]:
+def try_operation(server: Process, name: str, how: settings) -> Counter[int]:
     """Tries one route with right and with wrong requests; gives how often each status came."""
     schema = schemathesis.openapi.from_dict(json.loads(json.dumps(DOCUMENT)))
-    schema.config.update(base_url=offline.url)
+    schema.config.update(base_url=server.url)
     method, path = name.split(" ")
     operation = schema[path][method]
     seen: Counter[int] = Counter()
-    identifiers, names = StreamIdentifiers(), real_names(offline)
+    identifiers, names = StreamIdentifiers(), real_names(server)
 
     def attempt(case: Case[Any]) -> None:
         body = case.body
@@ -139,19 +147,19 @@ def untie(case: Case[Any], new_path: str) -> None:
 
 
 @pytest.mark.parametrize("name", OPERATIONS)
-def test_a_route_answers_as_the_document_says(offline: Process, name: str) -> None:
-    seen = try_operation(offline, name, FEW)
+def test_a_route_answers_as_the_document_says(quick: Process, name: str) -> None:
+    seen = try_operation(quick, name, FEW)
     if name not in NEVER_WELL:
         assert any(200 <= status < 300 for status in seen), "some of the right requests were answered"
-    assert settled(offline.port)["status"] == "ok"
+    assert settled(quick.port)["status"] == "ok"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_thousands_of_requests_are_answered_as_the_document_says(offline: Process) -> None:
+def test_thousands_of_requests_are_answered_as_the_document_says(quick: Process) -> None:
     seen: Counter[int] = Counter()
     for name in OPERATIONS:
-        seen += try_operation(offline, name, MANY)
+        seen += try_operation(quick, name, MANY)
     assert seen.total() >= CASES_AT_LEAST
     assert not [status for status in seen if status >= 500]
-    assert settled(offline.port)["status"] == "ok"
+    assert settled(quick.port)["status"] == "ok"
