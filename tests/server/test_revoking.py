@@ -135,6 +135,27 @@ async def test_a_reader_whose_answer_has_not_begun_is_refused(keyed: Keyed, stre
         await upstream.emptied()
 
 
+@pytest.mark.parametrize("live", ["long-poll", "sse"])
+async def test_a_live_reader_of_a_log_is_ended_and_comes_back_in_vain(keyed: Keyed, live: str) -> None:
+    writing, reading = keyed.new(), keyed.new()
+    port, path = keyed.place.port, "/v1/stream/notes"
+    async with asking(port, "PUT", path, None, {"Content-Type": "text/plain", **bearer(writing)}) as made:
+        assert made.status == 201
+    request = encoded("GET", f"{path}?offset=-1&live={live}", None, bearer(reading))
+    keyring = keyed.place.house.keyring
+    assert keyring is not None
+    async with connected(port, request) as reader:
+        await until(lambda: sum(each.readers for each in keyring._kept.values()) == 1)
+        keyed.database.revoke(reading)
+        await reader.head()
+        assert reader.status == (401 if live == "long-poll" else 200)
+        await reader.body()
+    async with asking(port, "GET", f"{path}?offset=-1&live={live}", None, bearer(reading)) as again:
+        assert again.status == 401
+    async with asking(port, "GET", path, None, bearer(writing)) as other:
+        assert other.status == 200
+
+
 async def test_revoking_ends_one_keys_doings_and_nobody_elses(keyed: Keyed) -> None:
     first, second, bobs = keyed.new("ann"), keyed.new("ann"), keyed.new("bob")
     port = keyed.place.port

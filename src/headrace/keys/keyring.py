@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hmac
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from headrace.clock import Clock
@@ -33,7 +33,7 @@ REVOKED = "the key was revoked; what was said before stands"
 class Key:
     """One key while the server runs: whose it is, what it may use, and what it uses now."""
 
-    __slots__ = ("_clock", "digest", "id", "owner", "quota", "readers", "revoked", "settings", "streams")
+    __slots__ = ("_clock", "digest", "id", "owner", "quota", "readers", "revoked", "settings", "streams", "waiting")
 
     def __init__(self, id: str, settings: KeySettings, clock: Clock) -> None:
         self.id = id
@@ -48,6 +48,8 @@ class Key:
         """How many requests it may send; `None`: any number."""
         self.readers = 0
         """How many answers are being sent to it now."""
+        self.waiting: set[Callable[[], None]] = set()
+        """What is called when it is revoked, by whoever waits for something on its behalf."""
         self._clock = clock
 
     def check_start(self) -> None:

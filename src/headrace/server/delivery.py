@@ -11,6 +11,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
 from headrace.errors import BelowHorizon, InternalError
@@ -271,7 +272,7 @@ async def until(
 ) -> Waited:
     """Waits, as a reader of the stream, until `condition` holds after a batch.
 
-    `gone`: the reader left before. `late`: so many seconds passed before.
+    `gone`: the reader left before. `late`: so many seconds passed before, or its key was revoked.
     """
     loop = outlet.loop
     waited: asyncio.Future[Waited] = loop.create_future()
@@ -287,6 +288,10 @@ async def until(
     stream.attach(look)
     outlet.on_gone = lambda: settle("gone")
     timer = loop.call_later(seconds, settle, "late") if seconds else None
+    key = outlet.caller.key
+    revoked = partial(settle, "late")
+    if key is not None:
+        key.waiting.add(revoked)
     try:
         look()
         if outlet.gone:
@@ -295,6 +300,8 @@ async def until(
     finally:
         stream.detach(look)
         outlet.on_gone = None
+        if key is not None:
+            key.waiting.discard(revoked)
         if timer is not None:
             timer.cancel()
 

@@ -184,15 +184,22 @@ async def read(house: House, scope: Scope, receive: Receive) -> None:
             "the stream has nothing at that offset; send one that it gave, or -1 for the start", parameter="offset"
         )
     outlet = outlet_of(scope)
-    match reading.live:
-        case None:
-            answer_once(log, reading, position, headers, more, outlet)
-        case "long-poll":
-            await answer_long_poll(house, log, reading, position, more, outlet)
-            left()
-        case "sse":
-            await answer_events(house, log, reading, position, more, outlet)
-            left()
+    if reading.live is None:
+        answer_once(log, reading, position, headers, more, outlet)
+        return
+    key = outlet.caller.key
+    if key is not None:
+        key.attach()
+    try:
+        match reading.live:
+            case "long-poll":
+                await answer_long_poll(house, log, reading, position, more, outlet)
+            case "sse":
+                await answer_events(house, log, reading, position, more, outlet)
+    finally:
+        if key is not None:
+            key.detach()
+        left()
 
 
 async def delete(house: House, scope: Scope, receive: Receive) -> None:

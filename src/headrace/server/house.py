@@ -97,6 +97,8 @@ class House:
         for key in self.keyring.refresh():
             for stream in list(key.streams.values()):
                 self.runs.cancel(stream, KEY_REVOKED)
+            for wake in list(key.waiting):
+                wake()
             for delivery in list(self.deliveries):
                 if delivery.outlet.caller.key is key:
                     delivery.dismiss(Unauthorized(REVOKED).failure())

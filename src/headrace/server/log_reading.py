@@ -135,6 +135,8 @@ async def answer_long_poll(
         waited = await until(log, outlet, look, seconds=seconds)
     if waited == "gone":
         return
+    if outlet.caller.key is not None:
+        outlet.caller.key.check()
     pieces, after = found
     ended = log.closed and after == log.length
     now = house.clock.unix_ns()
