@@ -22,6 +22,8 @@ from headrace.timing import Marks
 # Servers close idle connections after 60 s or more (nginx 75, uvicorn 5 but tells us by closing); we let go sooner.
 IDLE_SECONDS = 50.0
 MOST_IDLE = 1024
+# Of what an upstream calls its content encoding: the longest registered name is `pack200-gzip`.
+LONGEST_NAME = 12
 
 
 class HTTPTransport:
@@ -96,7 +98,7 @@ class HTTPTransport:
         if transfer.lower() != "chunked":
             connection.abort()
             raise UpstreamMalformed(
-                f"{self._upstream} answered with transfer encoding {transfer[:40]!r}; HTTP/1.1 knows only 'chunked'",
+                f"{self._upstream} answered with a transfer encoding that HTTP/1.1 does not know, not 'chunked'",
                 upstream=self._upstream,
             )
         encoding = connection.headers.get("content-encoding", "identity").lower()
@@ -105,8 +107,10 @@ class HTTPTransport:
         if encoding in ("gzip", "x-gzip", "deflate"):
             return Inflated(connection, self._upstream)
         connection.abort()
+        # A name is repeated; what is too long for one may be anything that was sent there.
+        named = repr(encoding) if len(encoding) <= LONGEST_NAME else "of a kind that is not known here"
         raise UpstreamMalformed(
-            f"{self._upstream} answered with content encoding {encoding[:40]!r}, though none was asked for",
+            f"{self._upstream} answered with content encoding {named}, though none was asked for",
             upstream=self._upstream,
         )
 
