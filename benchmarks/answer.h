@@ -28,18 +28,26 @@ static void take_line(struct answer *answer, const char *line, size_t count)
         take_text(answer, line + answer->shape_text, WORD_BYTES);
         return;
     }
-    if (count < 5 || memcmp(line, "data:", 5) != 0)
-        return; /* comments, ids, event names, blank lines */
-    const char *end = line + count, *json = json_blank(line + 5, end);
-    if (answer->done) {
-        blame(answer, ENDING, "something follows [DONE]", 24);
-    } else if (end - json == 6 && memcmp(json, "[DONE]", 6) == 0) {
+    const struct protocol *protocol = expected.protocol;
+    const char *end = line + count, *json = line;
+    if (protocol->framing != LINES) {
+        if (protocol->framing == TEXT_EVENTS && count >= 6 && memcmp(line, "event:", 6) == 0)
+            blame(answer, REFUSED, line, count); /* an error: nothing else has a name */
+        if (count < 5 || memcmp(line, "data:", 5) != 0)
+            return; /* comments, ids, event names, blank lines */
+        json = json_blank(line + 5, end);
+    }
+    if (protocol->framing == TEXT_EVENTS) {
+        take_text(answer, json, (size_t)(end - json)); /* no word begins with a space */
+    } else if (answer->done || (answer->finished && !protocol->says_done)) {
+        blame(answer, ENDING, "something follows the end", 25);
+    } else if (protocol->says_done && end - json == 6 && memcmp(json, "[DONE]", 6) == 0) {
         answer->done = true;
     } else if (json == end || *json != '{' || json_past(json, end) != end) {
         blame(answer, MALFORMED, line, count);
     } else {
         bool before = answer->finished;
-        const char *text = expected.typed ? read_typed_frame(answer, json, end) : read_openai_frame(answer, json, end);
+        const char *text = protocol->frame(answer, json, end);
         if (!text)
             return;
         take_string(answer, text, end);
@@ -58,6 +66,10 @@ static void take_body(struct answer *answer, const char *bytes, size_t count)
 {
     if (expected.whole || answer->status != 200) {
         carry(answer, bytes, count);
+        return;
+    }
+    if (expected.protocol->framing == BARE) {
+        take_text(answer, bytes, count);
         return;
     }
     const char *end = bytes + count;
@@ -170,14 +182,20 @@ static void judge(struct answer *answer)
         return;
     }
     if (expected.whole) {
-        const char *choice = json_first(json_member(body, end, "choices"), end);
-        const char *content = json_member(expected.typed ? body : json_member(choice, end, "message"), end, "content");
+        const struct protocol *protocol = expected.protocol;
+        const char *object = protocol->openai ? json_first(json_member(body, end, "choices"), end) : body;
+        const char *holder = protocol->message ? json_member(object, end, protocol->message) : object;
+        const char *content = json_member(holder, end, protocol->text);
         if (!json_is_string(content, end))
             blame(answer, MALFORMED, body, answer->carried_bytes);
         else
             take_string(answer, content, end);
         answer->finished = answer->done =
-            json_equals(json_member(expected.typed ? body : choice, end, "finish_reason"), end, "stop");
+            !protocol->reason || json_equals(json_member(object, end, protocol->reason), end, "stop");
+    } else {
+        /* Where a protocol has no word for it, the end that HTTP gives is the end. */
+        answer->finished |= expected.protocol->framing == TEXT_EVENTS || expected.protocol->framing == BARE;
+        answer->done |= !expected.protocol->says_done;
     }
     if (answer->words != expected.tokens || answer->partial_bytes)
         blame(answer, SHORT, "the response is over", 20);

@@ -4,7 +4,7 @@
  *     ./client --port 8000 --at-once 50 --streams 50 --tokens 120 --gap 50000 --first 100000 --ramp 5000
  *
  *     --port N        on 127.0.0.1           --path P        default: that of the protocol
- *     --protocol P    openai_chat, or typed_events           --model M   asked for; default sim
+ *     --protocol P    default openai_chat; --protocol help names all         --model M   asked for; default sim
  *     --at-once N     streams being answered at one time     --streams N in all
  *     --ramp N        mean microseconds between two starts   --whole     ask for answers that are not streamed
  *     --tokens N  --gap N  --first N  --each N               what the simulator shall send, see simulator.c
@@ -251,16 +251,12 @@ static void write_request(void)
     static char body[2048], plan[200];
     sprintf(plan, "Tell me about streaming. bench:tokens=%u,gap=%lu,first=%lu,each=%u,stay=%d;", expected.tokens, options.gap,
             options.first, options.each, options.hold);
-    const char *streamed = expected.whole ? "false" : "true";
-    if (expected.typed)
-        snprintf(body, sizeof body, "{\"model\":\"%s\",\"query\":\"%s\",\"meta_params\":{\"stream\":%s}}", options.model, plan,
-                 streamed);
-    else
-        snprintf(body, sizeof body,
-                 "{\"model\":\"%s\",\"messages\":[{\"role\":\"system\",\"content\":\"You are a helpful assistant.\"},"
-                 "{\"role\":\"user\",\"content\":\"%s\"}],\"max_tokens\":%u,\"stream\":%s%s}",
-                 options.model, plan, expected.tokens, streamed,
-                 expected.whole ? "" : ",\"stream_options\":{\"include_usage\":true}");
+    int at = snprintf(body, sizeof body, "{\"model\":\"%s\",", options.model);
+    at += snprintf(body + at, sizeof body - (size_t)at, expected.protocol->question, plan);
+    if (expected.protocol->openai)
+        at += snprintf(body + at, sizeof body - (size_t)at, ",\"max_tokens\":%u%s", expected.tokens,
+                       expected.whole ? "" : ",\"stream_options\":{\"include_usage\":true}");
+    snprintf(body + at, sizeof body - (size_t)at, ",\"stream\":%s}", expected.whole ? "false" : "true");
     int written = snprintf(request, sizeof request,
                            "POST %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Type: application/json\r\nAccept: */*\r\n"
                            "Authorization: Bearer sk-benchmark-0123456789\r\nContent-Length: %zu\r\n\r\n%s",
@@ -294,10 +290,13 @@ static void read_options(int count, char **arguments)
         case 'h': options.hold = true; break;
         case 'd': options.deadline = (int)number; break;
         case 'P':
-            expected.typed = strcmp(optarg, "typed_events") == 0;
-            if (expected.typed || strcmp(optarg, "openai_chat") == 0)
+            expected.protocol = protocol_named(optarg);
+            if (expected.protocol)
                 break;
-            fprintf(stderr, "client: no protocol %s; there are openai_chat and typed_events\n", optarg);
+            fprintf(stderr, "client: no protocol %s; there are", optarg);
+            for (size_t i = 0; i < PROTOCOLS; i++)
+                fprintf(stderr, " %s", protocols[i].name);
+            fprintf(stderr, "\n");
             exit(2);
         default: exit(2);
         }
@@ -306,8 +305,12 @@ static void read_options(int count, char **arguments)
         fprintf(stderr, "client: --at-once, --streams and --tokens are at least 1, and nothing stands without a name\n");
         exit(2);
     }
+    if (expected.whole && !expected.protocol->whole_path) {
+        fprintf(stderr, "client: %s is always streamed\n", expected.protocol->name);
+        exit(2);
+    }
     if (!options.path)
-        options.path = expected.typed ? "/chat/basic" : "/v1/chat/completions";
+        options.path = expected.whole ? expected.protocol->whole_path : expected.protocol->path;
 }
 
 /* Readers come at random, the same way each time. Evenly spaced starts would meet again in every gap between two words:
@@ -383,6 +386,7 @@ static void run(uint32_t count)
 int main(int count, char **arguments)
 {
     expected.tokens = 8;
+    expected.protocol = &protocols[0];
     read_options(count, arguments);
     signal(SIGPIPE, SIG_IGN);
     write_request();

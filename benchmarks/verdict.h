@@ -41,10 +41,12 @@ struct answer {
     uint32_t shape_bytes, shape_text;
 };
 
-/* What every answer of this load is to be. */
+/* What every answer of this load is to be; of the protocols, protocols.h has the table. */
+struct protocol;
 static struct {
     uint32_t tokens;
-    bool whole, typed;
+    bool whole;
+    const struct protocol *protocol;
 } expected;
 
 /* The first fault of all, in words. */

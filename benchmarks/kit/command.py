@@ -60,7 +60,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     add("--workload", action="append", default=[], choices=workloads.NAMES, help="may be repeated; default: all")
     add("--rounds", type=_positive, default=3, help="default: %(default)s")
     add("--streams", type=_positive, default=workloads.HELD.streams, help="open in `memory`; default: %(default)s")
-    add("--protocol", choices=["openai_chat", "typed_events"], default="openai_chat", help="headrace's")
+    add("--protocol", choices=workloads.PROTOCOLS, default="openai_chat", help="headrace's")
     add("--path", help="headrace's route, such as /chat/basic; default: that of the protocol")
     add("--config", type=Path, default=FOLDER / "headrace.toml", help="another template of settings for headrace")
     add("--headrace", default=".venv/bin/headrace", metavar="COMMAND", help="default: %(default)s")
@@ -91,7 +91,7 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         gateways, notes = _gateways(options, scene)
         plan = Plan(
             gateways=gateways,
-            workloads=options.workload or workloads.NAMES,
+            workloads=_workloads(options),
             rounds=options.rounds,
             held_streams=options.streams,
             protocol=options.protocol,
@@ -114,6 +114,15 @@ def _measured(options: argparse.Namespace) -> dict[str, Any]:
         }
         rows = list(measure(Rig(programs[1], cores, scene, plan)))
     return facts | {"rows": [row.as_json() for row in rows]}
+
+
+def _workloads(options: argparse.Namespace) -> Sequence[str]:
+    """What was asked for, or all that there is in this protocol."""
+    if options.protocol not in workloads.ALWAYS_STREAMED:
+        return options.workload or workloads.NAMES
+    if impossible := workloads.OF_WHOLE_ANSWERS.intersection(options.workload):
+        raise CannotMeasure(f"{options.protocol} is always streamed: there is no {', '.join(sorted(impossible))} in it")
+    return options.workload or [name for name in workloads.NAMES if name not in workloads.OF_WHOLE_ANSWERS]
 
 
 def _gateways(options: argparse.Namespace, scene: Scene) -> tuple[list[str], list[str]]:

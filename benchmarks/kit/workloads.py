@@ -90,3 +90,20 @@ WARM_UP = (
 )
 
 NAMES = (*WORKLOADS, "modes", "memory")
+
+# headrace's protocols, in the words of its own table, as the load client knows them (benchmarks/protocols.h).
+PROTOCOLS = (
+    "openai_chat",
+    "openai_completions",
+    "typed_events",
+    "text",
+    "plain_text",
+    "token_frames",
+    "chat_token_frames",
+    "ollama_chat",
+    "ollama_generate",
+)
+ALWAYS_STREAMED = frozenset({"token_frames", "chat_token_frames"})
+"""Those in which nobody can ask for a whole answer."""
+OF_WHOLE_ANSWERS = frozenset({"whole", "modes"})
+"""The workloads in which somebody does."""
