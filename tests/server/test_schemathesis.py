@@ -119,6 +119,8 @@ def try_operation(server: Process, name: str, how: settings) -> Counter[int]:
                 untie(case, identifiers.new())
             if isinstance(body, dict):
                 case.body = body = whole_numbers(body)
+        elif "live" in case.query:
+            case.path_parameters["path"] = names["path"]  # a stream that is closed: who follows one that is not, waits
         if isinstance(body, dict) and isinstance(body.get("model"), str):
             body["model"] = "offline"
         response = case.call(timeout=ANSWER_SECONDS)
