@@ -3,7 +3,7 @@ import { element, prose } from "./elements.js";
 import { badge, route } from "./route.js";
 import { Schemas } from "./schemas.js";
 
-const METHODS = ["get", "post", "put", "delete"];
+const METHODS = ["get", "head", "post", "put", "patch", "delete", "options"];
 const content = document.getElementById("content");
 const state = document.getElementById("state");
 
