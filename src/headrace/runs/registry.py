@@ -127,15 +127,24 @@ class Runs:
             await asyncio.wait([run.task])
         self.store.delete(stream.id, stream.owner)
 
-    def reader_left(self, stream: Stream) -> None:
-        """A reader of the stream has left. If it was the last, the request's policy says what becomes of the run."""
+    def reader_left(self, stream: Stream, *, returns_seconds: float | None = None) -> None:
+        """A reader of the stream has left. If it was the last, the request's policy says what becomes of the run.
+
+        Args:
+            stream: what it read.
+            returns_seconds: how long a run whose policy is to be cancelled waits all the same, since this reader only
+                went to come back, as one does that polls.
+        """
         key = (stream.owner, stream.id)
         run = self._live.get(key)
         if run is None or stream.readers:
             return
         policy = stream.request.on_disconnect
         if policy is None or policy == "cancel":
-            run.cancel(LEFT)
+            if returns_seconds is not None:
+                self._waiting_until_ns[key] = self._clock.monotonic_ns() + returns_seconds * 1e9
+            elif key not in self._waiting_until_ns:
+                run.cancel(LEFT)
         elif policy != "continue":
             self._waiting_until_ns[key] = self._clock.monotonic_ns() + policy * 1e9
 

@@ -23,7 +23,7 @@ from headrace.server.answering import note_refusal
 from headrace.server.bodies import read_body
 from headrace.server.describing import Description
 from headrace.server.doors import Door, Handler
-from headrace.server.generating import headers_of, owner_of
+from headrace.server.generating import GRACE_SECONDS, headers_of, owner_of
 from headrace.server.generation_log import GenerationLog
 from headrace.server.house import House
 from headrace.server.log_reading import Fields, Log, answer_events, answer_long_poll, answer_once
@@ -257,7 +257,7 @@ def _log(house: House, owner: str, path: str, headers: Mapping[str, str]) -> tup
     """What is read, and what is to be said when its reader leaves."""
     if (stream_id := _generation(path)) is not None:
         stream = house.store.open(stream_id, owner)
-        return _view(stream, headers), lambda: house.runs.reader_left(stream)
+        return _view(stream, headers), lambda: house.runs.reader_left(stream, returns_seconds=GRACE_SECONDS)
     log = house.byte_logs.open(owner, path)
     house.byte_logs.use(log)
     return log, lambda: house.byte_logs.use(log)
