@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 import random
+import sqlite3
+from pathlib import Path
 
 import pytest
 
-from headrace.errors import BodyTooLarge, InvalidRequest, Overloaded, StreamConflict, StreamGone, UnknownStream
+from headrace.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    Overloaded,
+    StoreError,
+    StreamConflict,
+    StreamGone,
+    UnknownStream,
+)
 from headrace.streams.byte_log import LOG_OVERHEAD_BYTES, PIECE_OVERHEAD_BYTES, Appending, ByteLog, Origin, Verdict
+from headrace.streams.byte_log_file import ByteLogFile
 from headrace.streams.byte_logs import MOST_PRODUCERS, ByteLogs, Creating
 from headrace.testing.clock import ManualClock
 from headrace.wire.durable import Lifetime, Producer
@@ -18,9 +29,11 @@ ME = "me"
 JSON = "application/json"
 
 
-def opened(**limits: int) -> ByteLogs:
-    """An empty store."""
-    return ByteLogs(ManualClock(), **({"log_limit_bytes": 1 << 20, "limit_bytes": 1 << 21, "most": 100} | limits))
+def opened(
+    *, log_limit_bytes: int = 1 << 20, limit_bytes: int = 1 << 21, most: int = 100, file: ByteLogFile | None = None
+) -> ByteLogs:
+    """A store, which is empty unless it has a file."""
+    return ByteLogs(ManualClock(), log_limit_bytes=log_limit_bytes, limit_bytes=limit_bytes, most=most, file=file)
 
 
 def clock_of(logs: ByteLogs) -> ManualClock:
@@ -364,3 +377,24 @@ async def test_a_log_that_is_full_can_be_closed() -> None:
     with pytest.raises(BodyTooLarge):
         await logs.append(log, Appending([b"x" * 10]))
     assert await logs.append(log, Appending([], True)) == "append"
+
+
+async def test_a_change_that_cannot_be_kept_is_not_done(tmp_path: Path) -> None:
+    logs = opened(file=ByteLogFile(tmp_path / "logs.db", "process"))
+    log = await made(logs, "a", b"kept")
+    fork = await made(logs, "b", wanted=asked(fork=Origin("a", None, 0)))
+    used = logs._used_bytes
+    with sqlite3.connect(tmp_path / "logs.db") as other:
+        other.execute("DROP TABLE pieces")
+    for change in (
+        logs.append(log, Appending([b"lost"], True, P("p", 0, 0), "1")),
+        logs.create(ME, "c", asked(), [b"lost"]),
+        logs.delete(ME, "b"),
+    ):
+        with pytest.raises(StoreError):
+            await change
+    assert (whole(log), log.closed, log.order, log.producers) == (b"kept", False, None, {})
+    assert not fork.deleted
+    assert (len(logs), logs._used_bytes, log.forks) == (2, used, 1)
+    other.close()
+    await logs.close()

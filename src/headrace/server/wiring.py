@@ -27,6 +27,7 @@ from headrace.runs import Candidate, Models, Runs, Tokenizer, Upstream
 from headrace.runs.restart import end_interrupted
 from headrace.server.house import House
 from headrace.settings import Settings, StoreSettings, UpstreamSettings
+from headrace.streams.byte_log_file import ByteLogFile
 from headrace.streams.byte_logs import ByteLogs
 from headrace.streams.journaled import JournaledStore
 from headrace.streams.memory import MemoryStore
@@ -89,6 +90,7 @@ async def open_house(
             log_limit_bytes=settings.store.byte_log_limit_bytes,
             limit_bytes=settings.store.byte_logs_limit_bytes,
             most=settings.store.max_byte_logs,
+            file=_byte_log_file(settings.store) if keeps_streams and settings.store.kind == "sqlite" else None,
         )
         stack.push_async_callback(byte_logs.close)
         yield House(settings, clock, store, runs, log, byte_logs, keyring, None if keyring is None else Sessions(clock))
@@ -118,6 +120,12 @@ def store_path(settings: StoreSettings) -> Path:
     from platformdirs import user_data_path
 
     return user_data_path("headrace") / "headrace.db"
+
+
+def _byte_log_file(settings: StoreSettings) -> ByteLogFile:
+    """Beside the store's own file, whose lock holds for both."""
+    path = store_path(settings)
+    return ByteLogFile(path.with_name(f"{path.stem}-byte-logs{path.suffix or '.db'}"), settings.durability)
 
 
 def _in_memory(settings: StoreSettings, clock: Clock) -> MemoryStore:

@@ -68,6 +68,7 @@ class ByteLog:
         "kind",
         "lifetime",
         "lock",
+        "number",
         "order",
         "origin",
         "owner",
@@ -80,6 +81,7 @@ class ByteLog:
 
     def __init__(
         self,
+        number: int,
         log_id: str,
         owner: str,
         path: str,
@@ -90,6 +92,8 @@ class ByteLog:
         parent: ByteLog | None = None,
         base: int = 0,
     ) -> None:
+        self.number = number
+        """Its place among all logs, in the order they were created."""
         self.id = log_id
         """Its own: another log at the same path, made after this one is gone, has another."""
         self.owner = owner
@@ -262,7 +266,7 @@ class ByteLog:
         """Adds pieces at the end."""
         end = self.length
         comma = self.kind == "json"
-        for piece in pieces:
+        for piece in filter(None, pieces):
             end += len(piece) + comma
             self._pieces.append(piece)
             self._ends.append(end)

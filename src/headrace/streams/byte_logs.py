@@ -7,14 +7,26 @@ making and unmaking of logs too, since forks tie them together.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Coroutine
 from typing import Any, NamedTuple, TypeVar
 
 from headrace.clock import Clock
-from headrace.errors import BodyTooLarge, InvalidRequest, Overloaded, StreamConflict, StreamGone, UnknownStream
+from headrace.errors import (
+    BodyTooLarge,
+    InvalidRequest,
+    Overloaded,
+    StoreError,
+    StreamConflict,
+    StreamGone,
+    UnknownStream,
+)
 from headrace.identifiers import StreamIdentifiers
 from headrace.streams.byte_log import Appending, ByteLog, Origin, Verdict, weight
+from headrace.streams.byte_log_file import ByteLogFile, Statement, addition, creation, removal
 from headrace.wire.durable import DEFAULT_CONTENT_TYPE, Lifetime, media_type_of
+
+logger = logging.getLogger("headrace.streams")
 
 MOST_PRODUCERS = 1000
 """Of one log: each is remembered as long as the log is."""
@@ -39,20 +51,37 @@ class ByteLogs:
         log_limit_bytes: the most that one may take, without what it shares with its parent.
         limit_bytes: the most that all may take together.
         most: how many there may be.
+        file: where they are kept; `None`: in memory alone.
+
+    Raises:
+        SettingsError: the file cannot be used.
     """
 
-    def __init__(self, clock: Clock, *, log_limit_bytes: int, limit_bytes: int, most: int) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        log_limit_bytes: int,
+        limit_bytes: int,
+        most: int,
+        file: ByteLogFile | None = None,
+    ) -> None:
         self._clock = clock
+        self._file = file
         self._log_limit = log_limit_bytes
         self._limit = limit_bytes
         self._most = most
         self._logs: dict[tuple[str, str], ByteLog] = {}
         self._used_bytes = 0
+        self._number = 0
         self._identifiers = StreamIdentifiers()
         self._making = asyncio.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
         self.closing = False
         """Whether readers shall leave, since the server is on its way down."""
+        for log in () if file is None else file.read():
+            self.use(log)  # an idle time begins anew with the process
+            self._add(log)
 
     def __len__(self) -> int:
         """How many logs there are, those that are kept for their forks too."""
@@ -125,9 +154,11 @@ class ByteLogs:
             log.wake()
 
     async def close(self) -> None:
-        """Returns when all that was begun is done."""
+        """Returns when all that was begun is done, and closes the file."""
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._file is not None:
+            await self._file.close()
 
     # -- the steps behind them
 
@@ -135,7 +166,7 @@ class ByteLogs:
         async with self._making:
             existing = self._logs.get((owner, path))
             if existing is not None and not existing.deleted and self._has_expired(existing):
-                self._forget(existing)
+                await self._forget(existing)
                 existing = self._logs.get((owner, path))
             if existing is not None:
                 self._confirm(existing, asked)
@@ -147,13 +178,12 @@ class ByteLogs:
                     f"there are {self._most} streams, as many as this server keeps (store.max_byte_logs); delete some",
                     retry_after_seconds=60,
                 )
-            self._check_room(log.size_bytes + weight(pieces), log.size_bytes + weight(pieces))
+            size = log.size_bytes + weight(pieces)
+            self._check_room(size, size)
+            await self._keep(size, creation(log, pieces, asked.closed))
             log.take(Appending(pieces, asked.closed))
             self.use(log)
-            self._used_bytes += log.size_bytes
-            if log.parent is not None:
-                log.parent.forks += 1
-            self._logs[owner, path] = log
+            self._add(log)
             return log, True
 
     async def _append(self, log: ByteLog, asked: Appending) -> Verdict:
@@ -164,29 +194,33 @@ class ByteLogs:
             verdict = log.judge(asked)
             if verdict != "append":
                 return verdict
-            if asked.pieces:
-                more = weight(asked.pieces)
+            more = weight(asked.pieces)
+            if more:
                 self._check_room(log.size_bytes + more, more)
             producer = asked.producer
             if producer is not None and producer.id not in log.producers and len(log.producers) >= MOST_PRODUCERS:
                 raise StreamConflict(
                     f"{MOST_PRODUCERS} producers have written to this stream; go on under an id that it knows"
                 )
-            self._used_bytes -= log.size_bytes
+            await self._keep(more, addition(log, asked))
             log.take(asked)
-            self._used_bytes += log.size_bytes
+            self._used_bytes += more
         log.wake()
         return verdict
 
     async def _delete(self, owner: str, path: str) -> None:
         async with self._making:
-            log = self.open(owner, path)
-            self._forget(log)
+            await self._forget(self.open(owner, path))
 
     async def _forget_expired(self) -> None:
         async with self._making:
             for log in [log for log in self._logs.values() if not log.deleted and self._has_expired(log)]:
-                self._forget(log)
+                try:
+                    await self._forget(log)
+                except StoreError as error:
+                    # Nobody is given it any more; it is forgotten by a later sweep.
+                    logger.error("the stream at %r has lived its time, and is still in the file: %s", log.path, error)
+                    return
 
     def _confirm(self, log: ByteLog, asked: Creating) -> None:
         """Checks that a log is as somebody wants it to be who does not know that it is there already."""
@@ -213,8 +247,10 @@ class ByteLogs:
         """A new log, without content of its own."""
         origin = asked.origin
         identifier = self._identifiers.new()
+        self._number += 1
         if origin is None:
-            return ByteLog(identifier, owner, path, asked.content_type or DEFAULT_CONTENT_TYPE, asked.lifetime)
+            content_type = asked.content_type or DEFAULT_CONTENT_TYPE
+            return ByteLog(self._number, identifier, owner, path, content_type, asked.lifetime)
         try:
             source = self.open(owner, origin.source)
         except StreamGone:
@@ -232,6 +268,7 @@ class ByteLogs:
                 "the stream to branch off from ends before that sub-offset", parameter="Stream-Fork-Sub-Offset"
             )
         return ByteLog(
+            self._number,
             identifier,
             owner,
             path,
@@ -260,18 +297,41 @@ class ByteLogs:
             return self._clock.monotonic_ns() - log.used_ns >= ttl * 10**9
         return log.expires_ns is not None and self._clock.unix_ns() >= log.expires_ns
 
-    def _forget(self, log: ByteLog) -> None:
+    async def _forget(self, log: ByteLog) -> None:
         """Takes a log away; what is kept only for it goes too. One with forks is only marked."""
-        log.deleted = True
+        async with log.lock:
+            if log.deleted:
+                return
+            gone = _needless_without(log)
+            await self._keep(0, removal(log, gone))
+            log.deleted = True
+            for each in gone:
+                del self._logs[each.owner, each.path]
+                self._used_bytes -= each.size_bytes
+                if each.parent is not None:
+                    each.parent.forks -= 1
         log.wake()
-        gone: ByteLog | None = log
-        while gone is not None and gone.deleted and not gone.forks:
-            del self._logs[gone.owner, gone.path]
-            self._used_bytes -= gone.size_bytes
-            parent = gone.parent
-            if parent is not None:
-                parent.forks -= 1
-            gone = parent
+
+    async def _keep(self, more_bytes: int, statements: list[Statement]) -> None:
+        """Returns once it is certain that a change will not be lost; its room is held meanwhile.
+
+        Raises:
+            StoreError: it cannot be kept, so that it must not be done.
+        """
+        if self._file is None:
+            return
+        self._used_bytes += more_bytes
+        try:
+            await self._file.keep(statements)
+        finally:
+            self._used_bytes -= more_bytes
+
+    def _add(self, log: ByteLog) -> None:
+        self._logs[log.owner, log.path] = log
+        self._number = max(self._number, log.number)
+        self._used_bytes += log.size_bytes
+        if log.parent is not None:
+            log.parent.forks += 1
 
     async def _undisturbed(self, step: Coroutine[Any, Any, T]) -> T:
         """Does a step to its end, also where whoever asked for it does not wait for it any longer."""
@@ -282,3 +342,13 @@ class ByteLogs:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
+
+
+def _needless_without(log: ByteLog) -> list[ByteLog]:
+    """What can go when this log goes: itself, if nothing branches off it, and deleted ones it was the last fork of."""
+    gone: list[ByteLog] = []
+    each: ByteLog | None = log
+    while each is not None and (each is log or each.deleted) and each.forks == len(gone[-1:]):
+        gone.append(each)
+        each = each.parent
+    return gone
