@@ -442,6 +442,7 @@ CANCELLED: dict[str, bytes] = {
     "openai_chat": b'"code":"cancelled"',
     "openai_completions": b'"code":"cancelled"',
     "typed_events": b'"code":"cancelled"',
+    "durable_json": b'"code":"cancelled"',
     "text": b'event: error\ndata: {"code":"cancelled"',
     "token_frames": b'"code":"cancelled"',
     "chat_token_frames": b'"code":"cancelled"',
