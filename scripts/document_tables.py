@@ -429,10 +429,7 @@ def exit_codes_of_errors() -> str:
     for kind in subclasses(errors.HeadraceError):
         if kind.__subclasses__() or kind in (errors.UpstreamRefused, errors.UpstreamTimeout):
             continue
-        if issubclass(kind, errors.RateLimited):
-            error: errors.HeadraceError = kind("", limit=1, reset_unix_seconds=0, retry_after_seconds=1)
-        else:
-            error = kind("", upstream="") if issubclass(kind, errors.UpstreamError) else kind("")
+        error = kind("", upstream="") if issubclass(kind, errors.UpstreamError) else kind("")
         by_code.setdefault(code_of_error(error), []).append(code(kind.code))
     rows = [[str(number), ", ".join(dict.fromkeys(codes))] for number, codes in sorted(by_code.items())]
     return table(["exit code", "error codes"], rows)

@@ -210,11 +210,20 @@ class RateLimited(RequestError):
     http_status = 429
     retryable = True
 
-    def __init__(self, message: str, *, limit: int, reset_unix_seconds: int, retry_after_seconds: float) -> None:
-        super().__init__(message, retry_after_seconds=retry_after_seconds)
+    def __init__(
+        self,
+        message: str,
+        *,
+        parameter: str | None = None,
+        retry_after_seconds: float | None = None,
+        limit: int | None = None,
+        reset_unix_seconds: int = 0,
+    ) -> None:
+        super().__init__(message, parameter=parameter, retry_after_seconds=retry_after_seconds)
         self.limit = limit
+        """How much it may use, where that is known."""
         self.reset_unix_seconds = reset_unix_seconds
-        """When all of it may be used again."""
+        """When more of it may be used."""
 
 
 class HeadersTooLarge(RequestError):

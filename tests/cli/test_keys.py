@@ -97,16 +97,19 @@ def test_ask_comes_in_with_a_key_is_told_3_without_one_and_5_over_its_limit(
         return asked.returncode, asked.stdout, asked.stderr
 
     assert ask(HEADRACE_API_KEY=key) == (0, "hello\n", "")
-    assert ask()[0] == 3
-    assert ask(HEADRACE_API_KEY="wrong") == (3, "", "the key is not one of this server's\n")
+    wanted = f"{server.url} asks for a key. Set HEADRACE_API_KEY, and name the server: --url {server.url}\n"
+    assert ask() == (3, "", wanted)
+    refused = f"{server.url} does not take what is in HEADRACE_API_KEY: the key is not one of this server's\n"
+    assert ask(HEADRACE_API_KEY="wrong") == (3, "", refused)
     assert ask(HEADRACE_API_KEY=scarce)[0] == 0
     code, _, told = ask(HEADRACE_API_KEY=scarce)
-    assert code == 5
+    assert code == 5, told
     assert "requests_per_minute" in told
     for arguments in (("models",), ("models", "--json")):
         listed = command.run(*arguments, "--url", server.url, HEADRACE_API_KEY=key)
         assert (listed.returncode, "lab" in listed.stdout) == (0, True)
-        assert command.run(*arguments, "--url", server.url).returncode == 3
+        without = command.run(*arguments, "--url", server.url)
+        assert (without.returncode, without.stderr) == (3, wanted)
 
 
 def test_a_key_revoked_in_the_middle_of_an_answer_ends_ask(

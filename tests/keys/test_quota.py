@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -49,3 +51,12 @@ def test_the_quotas_of_two_keys_are_two() -> None:
     second.take()
     with pytest.raises(RateLimited):
         first.take()
+
+
+def test_a_server_that_limits_nobodys_requests_never_imports_what_counts_them() -> None:
+    code = (
+        "import sys; from headrace.clock import SystemClock; from headrace.keys.keyring import Key;"
+        " from headrace.settings import KeySettings; import headrace.server.serving;"
+        " Key('hr_', KeySettings('ann', 'ab' * 32, max_streams=1), SystemClock()); sys.exit('limits' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0

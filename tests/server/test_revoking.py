@@ -180,6 +180,33 @@ async def test_revoking_ends_one_keys_doings_and_nobody_elses(keyed: Keyed) -> N
             assert (await it.json())["cancelled"] is True
 
 
+async def test_a_request_that_is_still_arriving_is_refused(keyed: Keyed) -> None:
+    key = keyed.new()
+    request = encoded("POST", "/v1/chat/completions", chat(), bearer(key))
+    async with keyed.place.upstream(say_one) as upstream, connected(keyed.place.port, request[:-1]) as reader:
+        keyring = keyed.place.house.keyring
+        assert keyring is not None
+        await until(lambda: keyring.find(key) is not None)
+        keyed.database.revoke(key)
+        await until(lambda: keyring.find(key) is None)
+        await reader.send(request[-1:])
+        await reader.head()
+        assert reader.status == 401
+        assert not upstream.exchanges
+
+
+async def test_a_run_that_goes_on_without_readers_is_ended_too(keyed: Keyed) -> None:
+    key = keyed.new()
+    headers = {**bearer(key), "Headrace-On-Disconnect": "continue"}
+    async with keyed.place.upstream(say_one) as upstream:
+        async with asking(keyed.place.port, "POST", "/v1/chat/completions", chat(), headers) as reader:
+            await reader.piece()
+        await until(lambda: not keyed.place.house.deliveries)
+        assert upstream.active == 1
+        keyed.database.revoke(key)
+        await upstream.emptied()
+
+
 async def test_what_is_kept_of_a_key_goes_when_its_streams_have_ended(keyed: Keyed) -> None:
     key = keyed.new()
     keyed.place.house.refresh_keys()

@@ -10,7 +10,6 @@ from headrace.errors import (
     HeadraceError,
     InvalidRequest,
     Overloaded,
-    RateLimited,
     SettingsError,
     Timer,
     UpstreamError,
@@ -57,8 +56,6 @@ def example(kind: type[HeadraceError]) -> HeadraceError:
         return UpstreamTimeout("total", 600, upstream="groq")
     if issubclass(kind, UpstreamError):
         return kind("words", upstream="groq")
-    if kind is RateLimited:
-        return RateLimited("words", limit=3, reset_unix_seconds=1_700_000_060, retry_after_seconds=60)
     return kind("words")
 
 

@@ -11,7 +11,7 @@ import click
 import msgspec
 
 from headrace.cli.exits import NoServer
-from headrace.errors import UpstreamUnreachable
+from headrace.errors import Unauthorized, UpstreamUnreachable
 from headrace.events import Event
 from headrace.requests import GenerationRequest, Message, ReaderOptions, Timeouts
 from headrace.settings import Settings
@@ -123,7 +123,16 @@ async def from_server(question: Question, url: str, key: str | None) -> AsyncIte
             stream = await stack.enter_async_context(asked)
         except UpstreamUnreachable as error:
             raise no_server(error, url) from error
+        except Unauthorized as error:
+            raise key_wanted(error, url, key) from error
         yield _FromServer(stream)
+
+
+def key_wanted(error: Unauthorized, url: str, key: str | None) -> Unauthorized:
+    """What a server's refusal means at a terminal: which variable the key belongs into."""
+    if key is None:
+        return Unauthorized(f"{url} asks for a key. Set HEADRACE_API_KEY, and name the server: --url {url}")
+    return Unauthorized(f"{url} does not take what is in HEADRACE_API_KEY: {error.message}")
 
 
 def address_given(url: str | None, environment: Mapping[str, str]) -> str | None:

@@ -30,7 +30,7 @@ def send_error(scope: Scope, protocol: ReaderProtocol, error: HeadraceError | En
     """Answers with an error in the protocol's own shape."""
     failure = error.failure if isinstance(error, Ended) else error.failure()
     assert failure is not None
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited) and error.limit is not None:
         outlet = outlet_of(scope)
         others = [each for each in outlet.headers if not each[0].startswith(b"x-ratelimit")]
         outlet.headers = [*others, *limit_headers(error.limit, 0, error.reset_unix_seconds)]
