@@ -73,7 +73,14 @@ def test_the_statuses_in_the_drawing_are_those_of_the_classes() -> None:
     assert statuses == {name: getattr(errors, name).http_status for name in statuses}
     # Drawn without one: the branches, the upstream's own, and what never reaches a reader.
     undrawn = {name for name, _, _, _ in drawn()} - statuses.keys()
-    assert undrawn == {"HeadraceError", "RequestError", "UpstreamError", "UpstreamRefused", "SettingsError"}
+    assert undrawn == {
+        "HeadraceError",
+        "RequestError",
+        "UpstreamError",
+        "UpstreamRefused",
+        "SettingsError",
+        "StoreInUse",
+    }
 
 
 @pytest.mark.parametrize("kind", list(classes()), ids=lambda kind: kind.__name__)
