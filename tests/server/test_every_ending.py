@@ -29,14 +29,15 @@ def says_it_is_whole(name: str, body: bytes) -> bool:
     if name == "plain_text":
         return True
     text = body.decode()
-    pieces = text.split("\n") if name.startswith("ollama") else text.replace("data: ", "").split("\n\n")
+    lines = name.startswith("ollama") or name == "durable_json"
+    pieces = text.split("\n") if lines else text.replace("data: ", "").split("\n\n")
     records = [json.loads(piece) for piece in pieces if piece and piece != "[DONE]"]
     if any("error" in record or record.get("type") == "error" for record in records):
         return False
     match name:
         case "openai_chat" | "openai_completions":
             return any(choice["finish_reason"] for record in records for choice in record["choices"])
-        case "typed_events" | "chat_token_frames":
+        case "typed_events" | "chat_token_frames" | "durable_json":
             return any(record["type"] == "done" for record in records)
         case "ollama_chat" | "ollama_generate" | "token_frames":
             return bool(records[-1]["done"])
