@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager
-from typing import Protocol
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 import click
@@ -15,6 +15,9 @@ from headrace.errors import Unauthorized, UpstreamUnreachable
 from headrace.events import Event
 from headrace.requests import GenerationRequest, Message, ReaderOptions, Timeouts
 from headrace.settings import Settings
+
+if TYPE_CHECKING:
+    from headrace.client import AsyncStream
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -35,8 +38,8 @@ class Answer(Protocol):
         """Its typed-event records and the events they were made of, as they come, to the last."""
         ...
 
-    async def cancel(self) -> None:
-        """Stops it, up to the upstream."""
+    async def leave(self) -> None:
+        """Somebody wants out: stops it, up to the upstream, or lets it go on for others."""
         ...
 
 
@@ -82,7 +85,7 @@ async def in_process(
                             made += encoder.encode(offset + place, [event])
                         yield [record for record in made if record != b"[DONE]"], list(events)
 
-            async def cancel(self) -> None:
+            async def leave(self) -> None:
                 house.cancel(stream)
 
         yield _InProcess()
@@ -96,19 +99,7 @@ async def from_server(question: Question, url: str, key: str | None) -> AsyncIte
         NoServer: nothing answers there.
         HeadraceError: the server refused.
     """
-    from headrace.client import AsyncClient, AsyncStream, Resuming, StreamFailed
-
-    class _FromServer:
-        def __init__(self, stream: AsyncStream) -> None:
-            self.cancel = stream.cancel
-            self._pieces = stream.pieces
-
-        async def follow(self) -> AsyncGenerator[tuple[list[bytes], list[Event]], None]:
-            try:
-                async for piece in self._pieces:
-                    yield list(piece.records), list(piece.events)
-            except StreamFailed:
-                pass  # its ending was among the events
+    from headrace.client import AsyncClient, Resuming
 
     # Somebody waits at a terminal: where nothing answers at all, that is said at once.
     async with AsyncClient(url, key=key, resuming=Resuming(knocks=1)) as client, AsyncExitStack() as stack:
@@ -119,20 +110,54 @@ async def from_server(question: Question, url: str, key: str | None) -> AsyncIte
             max_tokens=question.max_tokens,
             timeout_seconds=question.timeout_seconds,
         )
-        try:
+        with reaching(url, key):
             stream = await stack.enter_async_context(asked)
-        except UpstreamUnreachable as error:
-            raise no_server(error, url) from error
-        except Unauthorized as error:
-            raise key_wanted(error, url, key) from error
-        yield _FromServer(stream)
+        yield Followed(stream)
 
 
-def key_wanted(error: Unauthorized, url: str, key: str | None) -> Unauthorized:
-    """What a server's refusal means at a terminal: which variable the key belongs into."""
-    if key is None:
-        return Unauthorized(f"{url} asks for a key. Set HEADRACE_API_KEY, and name the server: --url {url}")
-    return Unauthorized(f"{url} does not take what is in HEADRACE_API_KEY: {error.message}")
+class Followed:
+    """A server's stream as an answer. What leaving does was decided where its block is."""
+
+    def __init__(self, stream: AsyncStream) -> None:
+        self._stream = stream
+
+    @property
+    def offset(self) -> int:
+        """Of the last event that was given."""
+        return self._stream.offset
+
+    async def follow(self) -> AsyncGenerator[tuple[list[bytes], list[Event]], None]:
+        """Its records and events, as they come."""
+        from headrace.client import StreamFailed
+
+        try:
+            async for piece in self._stream.pieces:
+                yield list(piece.records), list(piece.events)
+        except StreamFailed:
+            pass  # its ending was among the events
+
+    async def leave(self) -> None:
+        """Does nothing: the block is left next."""
+
+
+@contextmanager
+def reaching(url: str, key: str | None) -> Iterator[None]:
+    """Says in a person's words why the server at `url` was not reached: nothing answers there, or a key is wanted.
+
+    Raises:
+        NoServer: nothing answers, with how to start a server where one can be started from here.
+        Unauthorized: with the variable that the key belongs into.
+    """
+    try:
+        yield
+    except UpstreamUnreachable as error:
+        raise NoServer(error.message + _how_to_start(url)) from error
+    except Unauthorized as error:
+        if key is None:
+            message = f"{url} asks for a key. Set HEADRACE_API_KEY, and name the server: --url {url}"
+        else:
+            message = f"{url} does not take what is in HEADRACE_API_KEY: {error.message}"
+        raise Unauthorized(message) from error
 
 
 def address_given(url: str | None, environment: Mapping[str, str]) -> str | None:
@@ -154,11 +179,6 @@ def _is_address(text: str) -> bool:
         return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False  # brackets left open, or a port that is none
-
-
-def no_server(error: UpstreamUnreachable, url: str) -> NoServer:
-    """That nothing answers at `url`, and how to start a server where one can be started from here."""
-    return NoServer(error.message + _how_to_start(url))
 
 
 def _how_to_start(url: str) -> str:

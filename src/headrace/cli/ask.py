@@ -6,7 +6,6 @@ In this process, unless `--url` or HEADRACE_URL names a server or one answers on
 from __future__ import annotations
 
 import asyncio
-import sys
 from pathlib import Path
 
 import click
@@ -14,10 +13,8 @@ import click
 from headrace.cli import environment
 from headrace.cli.answers import Question, address_given, from_server, in_process, server_here
 from headrace.cli.context import read_context, with_context
-from headrace.cli.following import follow
-from headrace.cli.notices import Notices
-from headrace.cli.printing import EventOutput, ObjectOutput, Output, Sink, TextOutput
-from headrace.clock import SystemClock
+from headrace.cli.showing import Shown, show, shown_as_wanted
+from headrace.cli.watching import at_server, complete_stream, server_wanted, watch_and_show
 
 
 @click.command("ask")
@@ -29,11 +26,11 @@ from headrace.clock import SystemClock
 @click.option("--system", metavar="TEXT", help="Instructions put before the question.")
 @click.option("--max-tokens", type=click.IntRange(1), metavar="N", help="The most tokens of the answer.")
 @click.option("--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="The most it may take.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON object with the answer, its sources and its usage.")
-@click.option("--ndjson", is_flag=True, help="The stream's events, one JSON object a line.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to FILE, not to stdout.")
-@click.option("-q", "--quiet", is_flag=True, help="Nothing on stderr but errors.")
-@click.option("--url", metavar="URL", help="Ask the server there (HEADRACE_URL; its key in HEADRACE_API_KEY).")
+@click.option(
+    "--resume", "resumed", metavar="ID", shell_complete=complete_stream, help="Read a stream of the server; no PROMPT."
+)
+@shown_as_wanted
+@at_server
 @click.option("--config", multiple=True, metavar="FILE", help="Settings to use instead of ./headrace.toml; trusted.")
 def ask(
     prompt: tuple[str, ...],
@@ -42,6 +39,7 @@ def ask(
     system: str | None,
     max_tokens: int | None,
     timeout: float | None,
+    resumed: str | None,
     as_json: bool,
     ndjson: bool,
     output: Path | None,
@@ -54,12 +52,13 @@ def ask(
     PROMPT is the question. A pipe or file on stdin is added to it as context; "-" forces that. The answer goes to
     stdout, everything else to stderr.
     """
-    if as_json and ndjson:
-        raise click.UsageError("--json and --ndjson exclude each other")
-    if output is not None and not output.absolute().parent.is_dir():
-        raise click.UsageError(f"--output: there is no folder {output.absolute().parent}")
     surroundings = environment.read(config)
     streaming = surroundings.streaming() if stream is None else stream
+    shown = Shown(as_json=as_json, ndjson=ndjson, output=output, quiet=quiet, stream=streaming)
+    if resumed is not None:
+        if prompt:
+            raise click.UsageError("--resume reads an answer that was asked for: leave the PROMPT out")
+        return asyncio.run(watch_and_show(resumed, -1, server_wanted(url, surroundings), shown, on_exit="cancel"))
     words = [word for word in prompt if word != "-"]
     context = read_context(forced="-" in prompt, quiet=quiet)
     text = with_context(" ".join(words), context)
@@ -77,32 +76,7 @@ def ask(
         else:
             settings = surroundings.settings({}).settings
             asked = in_process(question, settings, surroundings.with_keys(settings), records=ndjson)
-        sink = Sink(sys.stdout.buffer, output)
-        form: Output
-        if as_json:
-            form = ObjectOutput(sink)
-        elif ndjson:
-            form = EventOutput(sink)
-        else:
-            form = _text_output(sink, stream=streaming, terminal=output is None and sys.stdout.isatty())
-        try:
-            async with asked as answer:
-                return await follow(answer, form, Notices(quiet=quiet))
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise click.ClickException(f"the answer cannot be written: {error.strerror}") from error
-        finally:
-            sink.close()
+        async with asked as answer:
+            return await show(answer, shown)
 
     return asyncio.run(perform())
-
-
-def _text_output(sink: Sink, *, stream: bool, terminal: bool) -> Output:
-    if terminal:
-        # rich costs 80 ms, which nobody pays who writes into a pipe.
-        from headrace.cli.markdown import MarkdownOutput, markdown_console
-
-        if (console := markdown_console()) is not None:
-            return MarkdownOutput(console, SystemClock(), stream=stream)
-    return TextOutput(sink, stream=stream, terminal=terminal)

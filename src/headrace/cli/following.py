@@ -1,4 +1,4 @@
-"""One answer from its first event to its exit code: printed as it comes, cancelled when somebody wants out."""
+"""One answer from its first event to its exit code: printed as it comes, left when somebody wants out."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import asyncio
 from contextlib import aclosing
 
 from headrace.cli.answers import Answer
-from headrace.cli.exits import code_of_ending, say
+from headrace.cli.exits import FAILED, INCOMPLETE, code_of_ending, say
 from headrace.cli.notices import Notices
 from headrace.cli.printing import Output
 from headrace.errors import HeadraceError
@@ -17,7 +17,7 @@ from headrace.usage import Usage
 async def follow(answer: Answer, output: Output, notices: Notices) -> int:
     """Prints the answer, then its sources and statistics; gives the exit code.
 
-    Cancelled, or left by whoever read stdout, it cancels the answer up to its upstream before it raises.
+    Cancelled, or left by whoever read stdout, it leaves the answer before it raises.
 
     Raises:
         HeadraceError: the answer broke off before it began.
@@ -31,11 +31,11 @@ async def follow(answer: Answer, output: Output, notices: Notices) -> int:
                     seen.feed(event, notices)
                 output.feed(records, events)
     except (asyncio.CancelledError, OSError):
-        await answer.cancel()
+        await answer.leave()
         output.close()
         raise
     except HeadraceError as error:
-        if seen.model is None:
+        if seen.model is None and not seen.content:
             raise
         # The way to the server broke: an ending is what everybody downstream understands.
         seen.ended = Ended("incomplete", error.failure())
@@ -43,7 +43,8 @@ async def follow(answer: Answer, output: Output, notices: Notices) -> int:
     output.finish()
     notices.sources(seen.sources)
     if seen.ended is None:
-        return 1
+        say("its end is missing" if seen.content else "there is nothing to read")
+        return INCOMPLETE if seen.content else FAILED
     if seen.model is not None:
         notices.statistics(seen.model, seen.usage, seen.ended.timing)
     if seen.ended.failure is not None:

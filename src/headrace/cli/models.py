@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from headrace.cli import environment
-from headrace.cli.answers import address_given, key_wanted, no_server, server_here
-from headrace.errors import Unauthorized, UpstreamUnreachable
+from headrace.cli.answers import address_given, reaching, server_here
 from headrace.wire import json_text
 
 if TYPE_CHECKING:
@@ -42,12 +41,8 @@ def models(ask: bool, as_json: bool, url: str | None, config: tuple[str, ...]) -
             return await inventory.of_this_process(settings, surroundings.with_keys(settings), ask=ask)
         # A server that was merely found is not given a key: anyone may listen on a port.
         key = None if address is None else surroundings.readers_key()
-        try:
+        with reaching(where, key):
             return await inventory.of_server(where, key)
-        except UpstreamUnreachable as error:
-            raise no_server(error, where) from error
-        except Unauthorized as error:
-            raise key_wanted(error, where, key) from error
 
     listed = asyncio.run(found())
     click.echo(json_text.encode(listed) if as_json else text(listed))

@@ -18,7 +18,7 @@ from headrace.client.measuring import Stats
 from headrace.client.pieces import Piece
 from headrace.client.questions import Asked, Prompt, Question, address, authorization, cancelling, is_this_machine
 from headrace.client.reading import Final, OnExit, Reading
-from headrace.client.refusals import MOST_ERROR_BYTES, broken, refusal_of
+from headrace.client.refusals import MOST_ERROR_BYTES, broken, is_cancelled, refusal_of
 from headrace.client.timers import CANCEL_ATTEMPTS, CANCEL_SECONDS, CLOCK, HEARTBEAT_SECONDS, LIMITS, timeouts
 from headrace.clock import Clock
 from headrace.errors import HeadraceError, UpstreamError
@@ -123,8 +123,10 @@ class AsyncClient:
         """
         return self._reader(stream_id, None, after, on_exit)
 
-    async def cancel(self, stream_id: str) -> None:
+    async def cancel(self, stream_id: str) -> bool:
         """Ends a stream for everybody, up to its upstream. One that has ended stays as it is.
+
+        Gives whether it ends, or ended, as cancelled; false: it had ended by itself.
 
         Raises:
             UnknownStream: there is none of that id.
@@ -140,7 +142,8 @@ class AsyncClient:
                 continue
             if response.status_code != 200:
                 raise refusal_of(response.status_code, response.headers, response.content, self.url)
-            return
+            return is_cancelled(response.content, self.url)
+        raise AssertionError("the last attempt gives or raises")
 
     async def send(self, asked: Asked) -> httpx2.Response:
         """The response to a request, its body not yet read. For `AsyncStream`.

@@ -17,6 +17,7 @@ from headrace.errors import (
     RequestError,
     Unauthorized,
     UpstreamKeyMissing,
+    UpstreamMalformed,
     UpstreamRefused,
     UpstreamReset,
     UpstreamUnreachable,
@@ -58,6 +59,22 @@ def refusal_of(status: int, headers: Mapping[str, str], data: bytes, url: str) -
     if status < 500 and status != 429:
         return InvalidRequest(message, parameter=said.param)
     return UpstreamRefused(message, upstream=url, status=status, upstream_code=said.code, retry_after_seconds=again)
+
+
+class _Cancelled(msgspec.Struct):
+    cancelled: bool
+
+
+def is_cancelled(data: bytes, url: str) -> bool:
+    """What the server at `url` says to a cancel: whether the stream ends as cancelled.
+
+    Raises:
+        UpstreamMalformed: it says nothing of the kind.
+    """
+    try:
+        return msgspec.json.decode(data, type=_Cancelled).cancelled
+    except msgspec.DecodeError as error:
+        raise UpstreamMalformed(f"{url} answers, but is no headrace server", upstream=url) from error
 
 
 def broken(error: httpx2.HTTPError, url: str) -> UpstreamUnreachable | UpstreamReset:
