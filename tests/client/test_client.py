@@ -265,6 +265,20 @@ async def test_an_id_that_is_taken_is_an_error_and_not_somebody_elses_answer(fac
                 pass
 
 
+async def test_a_question_with_the_key_of_another_joins_its_stream(face: Face, place: Place) -> None:
+    key = f"the-same-{face.__name__}"
+    async with place.upstream(say) as upstream, face(place.url) as client:
+        async with client.stream("hi", model="lab/m", idempotency_key=key) as first:
+            assert [text async for text in first.text] == TEXTS
+        async with client.stream("hi", model="lab/m", idempotency_key=key) as second:
+            assert [text async for text in second.text] == TEXTS
+        assert (second.id, len(upstream.exchanges)) == (first.id, 1)
+        with pytest.raises(HeadraceError) as raised:
+            async with client.stream("something else", model="lab/m", idempotency_key=key):
+                pass
+    assert raised.value.code == "idempotency_key_reused"
+
+
 async def test_a_key_is_sent_and_never_told(face: Face) -> None:
     digest = "2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683"  # SHA-256 of "key"
     settings = Settings(server=ServerSettings(auth=True), keys=(KeySettings("me", digest),))

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import AsyncExitStack
+from pathlib import Path
 
 import pytest
 from tests.client.faces import Face
 from tests.client.weather import Break, How, Weather
-from tests.server.conftest import Place, serving, until
+from tests.server.conftest import Place, Process, process, serving, until
 
-from headrace.client import Resuming
+from headrace.client import Resuming, StreamFailed
 from headrace.errors import UnknownStream, UpstreamMalformed, UpstreamReset, UpstreamTruncated
 from headrace.testing.upstream import (
     DONE,
@@ -261,3 +263,40 @@ async def test_a_cancel_that_is_lost_on_its_way_is_sent_again(face: Face, place:
         # Not by the minute that the server would wait for this reader to return.
         await until(lambda: not upstream.active, 5.0)
     assert weather.connections == 4
+
+
+async def test_l7_of_a_server_that_was_killed_and_started_again_the_reader_gets_all_that_was_kept_and_why_it_ended(
+    face: Face, weather: Weather, tmp_path: Path
+) -> None:
+    async def hang(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.chunk(text_chunk("half an "))
+        await exchange.chunk(text_chunk("answer"))
+        await exchange.left()
+
+    # Until there is a server again, nothing answers at all.
+    patient = Resuming(attempts=1000, seconds=20.0, first_delay_seconds=0.01, longest_delay_seconds=0.05)
+    async with ScriptedUpstream(hang) as upstream, AsyncExitStack() as stack:
+        settings = f'[[upstreams]]\nname = "lab"\nbase_url = "{upstream.base_url}"\n'
+
+        async def server() -> Process:
+            started = await asyncio.to_thread(lambda: stack.enter_context(process(tmp_path, settings)))
+            weather.port = started.port
+            return started
+
+        killed = await server()
+        client = await stack.enter_async_context(face(weather.url, resuming=patient))
+        stream = await stack.enter_async_context(client.stream("hi", model="lab/m"))
+        texts = stream.text
+        assert [await anext(texts), await anext(texts)] == ["half an ", "answer"]
+        killed.popen.kill()
+        await asyncio.to_thread(killed.popen.wait)
+        (tmp_path / "ready").unlink()
+        waiting = asyncio.ensure_future(anext(texts))
+        await server()
+        with pytest.raises(StreamFailed) as raised:
+            await waiting
+        error = raised.value
+        assert (error.ending, error.partial, error.stream_id) == ("interrupted", "half an answer", stream.id)
+        assert stream.stats.resumed == 1
+        assert stream.final.usage is not None

@@ -70,7 +70,11 @@ class Weather:
         assert task is not None
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        server_in, server_out = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            server_in, server_out = await asyncio.open_connection("127.0.0.1", self.port)
+        except ConnectionError:
+            client_out.close()  # there is no server now
+            return
         upward = asyncio.create_task(_copy(client_in, server_out))
         try:
             await self._downward(server_in, client_out, self.plan(number))
