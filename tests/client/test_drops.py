@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -10,9 +11,9 @@ from pathlib import Path
 import pytest
 from tests.client.faces import Face
 from tests.client.weather import Break, How, Weather
-from tests.server.conftest import Place, Process, process, serving, until
+from tests.server.conftest import HEADRACE, Place, Process, process, serving, until
 
-from headrace.client import Resuming, StreamFailed
+from headrace.client import AsyncClient, Resuming, StreamFailed
 from headrace.errors import UnknownStream, UpstreamMalformed, UpstreamReset, UpstreamTruncated
 from headrace.testing.upstream import (
     DONE,
@@ -300,3 +301,48 @@ async def test_l7_of_a_server_that_was_killed_and_started_again_the_reader_gets_
         assert (error.ending, error.partial, error.stream_id) == ("interrupted", "half an answer", stream.id)
         assert stream.stats.resumed == 1
         assert stream.final.usage is not None
+
+
+async def test_a_reader_that_is_called_away_in_the_middle_of_a_read_goes_on_behind_what_it_had(
+    place: Place, weather: Weather
+) -> None:
+    gap = asyncio.Event()
+
+    async def on_demand(exchange: Exchange) -> None:
+        await answer(exchange, TEXTS, (3, 9), gap)
+
+    read: list[str] = []
+    async with (
+        place.upstream(on_demand),
+        AsyncClient(weather.url, resuming=SOON) as client,
+        client.stream("hi", model="lab/m") as stream,
+    ):
+        texts = stream.text
+        while len(read) < len(TEXTS):
+            waiting = asyncio.ensure_future(anext(texts))
+            await asyncio.sleep(0)
+            if len(read) % 2:
+                waiting.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await waiting
+                waiting = asyncio.ensure_future(anext(texts))
+            if read:
+                gap.set()
+            read.append(await waiting)
+    assert read == TEXTS
+
+
+async def test_ask_at_a_server_survives_a_drop(place: Place, weather: Weather, tmp_path: Path) -> None:
+    weather.break_once(700)
+    command = [HEADRACE, "ask", "-q", "-m", "lab/m", "--url", weather.url, "hi"]
+    async with place.upstream(say) as upstream:
+        asked = await asyncio.create_subprocess_exec(
+            *command,
+            cwd=tmp_path,
+            env={"HOME": str(tmp_path), "PATH": os.environ["PATH"]},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        said, _ = await asked.communicate()
+        assert (asked.returncode, said.decode(), len(upstream.exchanges)) == (0, WHOLE + "\n", 1)
+    assert weather.broken == 1

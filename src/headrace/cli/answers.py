@@ -126,6 +126,11 @@ class Followed:
         """Of the last event that was given."""
         return self._stream.offset
 
+    @property
+    def ended(self) -> bool:
+        """Whether its end was given."""
+        return self._stream.final.ending is not None
+
     async def follow(self) -> AsyncGenerator[tuple[list[bytes], list[Event]], None]:
         """Its records and events, as they come."""
         from headrace.client import StreamFailed

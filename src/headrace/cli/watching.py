@@ -132,10 +132,16 @@ async def watch_and_show(
 ) -> int:
     """Shows a stream of the server to its end; gives the exit code. Who is only watching is told how to come back."""
     async with watching(stream_id, after, server, on_exit=on_exit) as answer:
-        try:
-            return await show(answer, shown)
-        except asyncio.CancelledError:
-            if on_exit == "detach" and not shown.quiet:
+
+        def tell_how_to_read_on() -> None:
+            if on_exit == "detach" and not answer.ended and not shown.quiet:
                 where = f" --url {server.url}" if server.named else ""
                 say(f"to read on: headrace watch {stream_id} --after {answer.offset}{where}")
+
+        try:
+            code = await show(answer, shown)
+        except asyncio.CancelledError:
+            tell_how_to_read_on()
             raise
+        tell_how_to_read_on()
+        return code
