@@ -437,7 +437,7 @@ async def test_l4_a_cancel_ends_every_reader_with_the_same_event_and_the_upstrea
     assert all(lines[-1] == "[DONE]" for lines in frames.values())
 
 
-# What the last bytes say in each protocol, and how the body ends there.
+# What the last bytes say in each protocol where that is more than the word.
 CANCELLED: dict[str, bytes] = {
     "openai_chat": b'"code":"cancelled"',
     "openai_completions": b'"code":"cancelled"',
@@ -493,7 +493,7 @@ async def test_l4_whoever_cancels_ends_live_and_resumed_readers_in_every_protoco
     assert stream.ended is not None
     assert stream.ended.ending == "cancelled"
     for (protocol, after), body in bodies.items():
-        assert CANCELLED[protocol] in body, (protocol, after)
+        assert CANCELLED.get(protocol, b"cancelled") in body, (protocol, after)
         assert bodies[protocol, -1].endswith(body), "live or resumed, all end the same"
 
 

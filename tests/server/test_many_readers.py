@@ -22,7 +22,7 @@ from headrace.interfaces import Write
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.typed_events import TypedEncoder
 from headrace.requests import GenerationRequest
-from headrace.server.delivery import PIECE_BYTES, PIECE_EVENTS, TURN_PIECES
+from headrace.server.delivery import FIRST_PIECE_EVENTS, PIECE_BYTES, PIECE_EVENTS, TURN_PIECES
 from headrace.testing.upstream import DONE, Exchange, ScriptedUpstream, finish_chunk, text_chunk
 from headrace.timing import Marks
 
@@ -132,12 +132,16 @@ async def test_l9_a_stream_of_20_mb_is_replayed_in_small_pieces_with_little_memo
 
 
 class SaysMuch:
-    """A provider that says very many small things at once."""
+    """A provider that says very many things at once."""
+
+    def __init__(self, text: str, times: int) -> None:
+        self._text = text
+        self._times = times
 
     async def generate(self, request: GenerationRequest, marks: Marks, write: Write) -> Ended:
         """Performs one attempt."""
         marks.sent_ns = marks.asked_ns
-        write([TextDelta("a")] * MANY)
+        write([TextDelta(self._text)] * self._times)
         return Ended("stop")
 
     async def models(self) -> Sequence[str]:
@@ -158,7 +162,7 @@ MANY = 80_000
 async def test_l9_whoever_reads_a_long_stream_lets_others_have_their_turn(
     place: Place, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    with place.provider(SaysMuch()):
+    with place.provider(SaysMuch("a", MANY)):
         async with asking(place.port, "POST", "/chat/basic", query()) as first:
             await first.body()
     loop = asyncio.get_running_loop()
@@ -186,6 +190,28 @@ async def test_l9_whoever_reads_a_long_stream_lets_others_have_their_turn(
     assert b'"type":"done"' in body
     assert encoded_in_turn.total() > MANY
     assert max(encoded_in_turn.values()) <= TURN_PIECES * PIECE_EVENTS
+
+
+LARGE = "x" * 60_000
+
+
+async def test_l9_large_events_are_taken_a_few_at_a_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    with place.provider(SaysMuch(LARGE, 400)):
+        async with asking(place.port, "POST", "/api/query/stream", {"question": "q", "model": "lab/m"}) as first:
+            assert len(await first.body()) == 400 * len(LARGE)
+    taken: list[int] = []
+    encode = TypedEncoder.encode
+
+    def counted(encoder: TypedEncoder, offset: int, events: Sequence[Event]) -> list[bytes]:
+        taken.append(len(events))
+        return encode(encoder, offset, events)
+
+    monkeypatch.setattr(TypedEncoder, "encode", counted)
+    async with asking(place.port, "GET", f"/v1/streams/{first.headers['headrace-stream']}/events") as reader:
+        await reader.body()
+    assert sum(taken) > 400
+    assert max(taken[:1]) <= FIRST_PIECE_EVENTS
+    assert max(taken[1:]) <= 2, "two are more than a piece of 64 KiB"
 
 
 class Pauses:

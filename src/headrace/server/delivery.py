@@ -24,6 +24,8 @@ logger = logging.getLogger("headrace.server")
 
 PIECE_BYTES = 64 * 1024
 PIECE_EVENTS = 192
+FIRST_PIECE_EVENTS = 16
+"""How many events the first piece holds: they may be large, and how large is known once they are encoded."""
 TURN_PIECES = 4
 """How many pieces one reader is given before others have their turn: about a millisecond's work."""
 
@@ -45,6 +47,7 @@ class Delivery:
         "_encoder",
         "_framing",
         "_heartbeat",
+        "_most_events",
         "_offset",
         "_protocol",
         "_quiet_since",
@@ -74,6 +77,7 @@ class Delivery:
         # What is left of a piece that was too large for one write.
         self._unsent: deque[bytes] = deque()
         self._waits_for_turn = False
+        self._most_events = FIRST_PIECE_EVENTS
         self._seen_offset = offset
         self._quiet_since = outlet.loop.time()
 
@@ -113,7 +117,7 @@ class Delivery:
             return
         pieces = 0
         try:
-            while not outlet.paused and (events := stream.read(self._offset, PIECE_EVENTS)):
+            while not outlet.paused and (events := stream.read(self._offset, self._most_events)):
                 if self._with_ids:
                     data = b"".join(
                         self._framing.frame_with_id(self._encoder.encode(offset, (event,)), offset)
@@ -127,12 +131,15 @@ class Delivery:
                         outlet.write(data)
                 else:
                     self._write_long(data)
+                    self._fit(len(events), len(data))
                     if self._unsent:
                         return
                 pieces += 1
-                if pieces == TURN_PIECES:
-                    self._take_turns()
-                    return
+                if pieces > 1:
+                    self._fit(len(events), len(data))
+                    if pieces == TURN_PIECES:
+                        self._take_turns()
+                        return
         except Exception as error:
             self._fail(error)
             return
@@ -159,12 +166,20 @@ class Delivery:
             self._encoder.encode(0, stream.beginning)
         pieces = 0
         while before < self._offset and not self.outlet.gone:
-            events = stream.read(before, min(PIECE_EVENTS, self._offset - before))
-            self._encoder.encode(before, events)
+            events = stream.read(before, min(self._most_events, self._offset - before))
+            records = self._encoder.encode(before, events)
+            self._fit(len(events), sum(map(len, records)))
             before += len(events)
             pieces += 1
             if not pieces % TURN_PIECES:
                 await asyncio.sleep(0)
+
+    def _fit(self, events: int, size_bytes: int) -> None:
+        """Has the next pieces hold about as many events as one write takes, from what these came to."""
+        if size_bytes > PIECE_BYTES:
+            self._most_events = max(1, events * PIECE_BYTES // size_bytes)
+        elif self._most_events < PIECE_EVENTS and events == self._most_events and 2 * size_bytes <= PIECE_BYTES:
+            self._most_events = min(2 * events, PIECE_EVENTS)
 
     def _not_yet(self) -> None:
         """There is more to read, for later."""
