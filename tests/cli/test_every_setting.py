@@ -632,6 +632,7 @@ ELSEWHERE = {
     "store.kind": "test_a_store_in_memory_leaves_no_file",
     "store.durability": "test_durability_is_what_the_file_is_opened_with",
     "store.retention_megabytes": "test_the_file_may_grow_as_large_as_is_said",
+    "store.stream_limit_megabytes": "test_a_stream_in_memory_may_grow_as_long_as_is_said",
     "upstreams.provider": "test_what_can_only_be_one_thing_is_refused_as_another",
     "models.tokenizer": "test_t4_an_answer_is_counted_by_the_tokenizer_that_its_model_names",
 }
@@ -756,6 +757,18 @@ def test_the_file_may_grow_as_large_as_is_said(tmp_path: Path) -> None:
 
     assert asyncio.run(kept(100)) == 30
     assert asyncio.run(kept(1)) < 30
+
+
+def test_a_stream_in_memory_may_grow_as_long_as_is_said() -> None:
+    def horizon(megabytes: int) -> int:
+        store = open_store(StoreSettings(kind="memory", stream_limit_megabytes=megabytes), SystemClock())
+        stream = store.create("s", "ann", GenerationRequest("fast", ()))
+        stream.append([TextDelta("x" * 1000)] * 3000)
+        store.sweep()
+        return stream.horizon
+
+    assert horizon(64) == 0
+    assert 0 < horizon(1) < 3000
 
 
 @pytest.mark.parametrize("text", ["store.kind = 'redis'", "[[upstreams]]\nname = 'groq'\nprovider = 'anthropic'"])

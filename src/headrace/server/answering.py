@@ -10,14 +10,16 @@ from collections.abc import Mapping
 
 from starlette.types import Scope
 
-from headrace.errors import HeadraceError, RateLimited
-from headrace.events import CONTENT, FINISHED, Ended
+from headrace.errors import BelowHorizon, HeadraceError, RateLimited
+from headrace.events import CONTENT, FINISHED, Ended, TextDelta
 from headrace.interfaces import ReaderProtocol, Stream
+from headrace.protocols.objects import error_object
 from headrace.requests import ReaderOptions
 from headrace.server.delivery import Delivery, has_content, until
 from headrace.server.house import House
 from headrace.server.outlet import Headers, outlet_of
 from headrace.server.responses import error_headers, limit_headers, send_json
+from headrace.wire import json_text
 
 NO_CACHE = (b"cache-control", b"no-cache, no-transform")
 NO_BUFFER = (b"x-accel-buffering", b"no")
@@ -76,6 +78,9 @@ async def answer_live(
         elif not stream.length and await until(stream, outlet, lambda: stream.length > 0) == "gone":
             # An id that was given leads to a stream, also after a crash: it is given once the stream is kept.
             return
+        if offset < stream.horizon:
+            send_json(scope, _below_horizon(stream), status=410, headers=[identity])
+            return
         content_type = (b"content-type", protocol.framing.content_type.encode("ascii"))
         outlet.begin(200, [content_type, NO_CACHE, NO_BUFFER, identity, (b"x-request-id", outlet.request_id)])
         if scope["method"] == "HEAD":
@@ -132,6 +137,19 @@ async def answer_whole(
         if key is not None:
             key.detach()
         house.runs.reader_left(stream)
+
+
+def _below_horizon(stream: Stream) -> bytes:
+    """The body for a reader whose next event was let go: what was said until the horizon, from where it may go on."""
+    horizon = stream.horizon
+    error = BelowHorizon(
+        f"the events before offset {horizon} are no longer kept one by one; take `content` for what they said, and"
+        f" read on with after={horizon - 1}",
+        parameter="after",
+    )
+    said = "".join(event.text for event in stream.beginning if isinstance(event, TextDelta) and event.choice == 0)
+    shown = error_object(error.failure(), error.parameter)
+    return json_text.encode({"error": shown, "horizon": horizon, "content": said})
 
 
 def has_content_before(stream: Stream) -> bool:

@@ -12,8 +12,8 @@ import msgspec
 from starlette.types import Receive, Scope
 
 from headrace.clock import utc_timestamp
-from headrace.errors import BelowHorizon, InvalidRequest
-from headrace.events import Ended, Started, TextDelta, UsageKnown
+from headrace.errors import InvalidRequest
+from headrace.events import Ended, Started, UsageKnown
 from headrace.interfaces import Stream, StreamState
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.objects import error_object, timing_object, usage_object
@@ -71,9 +71,6 @@ async def stream_events(house: House, scope: Scope, receive: Receive) -> None:
     if name not in PROTOCOLS:
         raise InvalidRequest(f"no protocol {name!r}. There are: {', '.join(PROTOCOLS)}", parameter="protocol")
     after = _offset(headers.get("last-event-id") or query.get("after"))
-    if after + 1 < stream.horizon:
-        _tell_horizon(scope, stream)
-        return
     if stream.ended is not None and after >= stream.length - 1 and "last-event-id" in headers:
         # An EventSource that has read it to the end comes back until it is told not to.
         outlet = outlet_of(scope)
@@ -93,19 +90,6 @@ async def stream_events(house: House, scope: Scope, receive: Receive) -> None:
     await answer_live(
         house, stream, PROTOCOLS[name], options, scope, offset=offset, early_headers=True, comes_back=comes_back
     )
-
-
-def _tell_horizon(scope: Scope, stream: Stream) -> None:
-    """Answers a reader whose next event was let go: with what was said until the horizon, from where it may go on."""
-    horizon = stream.horizon
-    error = BelowHorizon(
-        f"the events before offset {horizon} are no longer kept one by one; take `content` for what they said, and"
-        f" read on with after={horizon - 1}",
-        parameter="after",
-    )
-    said = "".join(event.text for event in stream.beginning if isinstance(event, TextDelta) and event.choice == 0)
-    body = {"error": error_object(error.failure(), error.parameter), "horizon": horizon, "content": said}
-    send_json(scope, json_text.encode(body), status=410, headers=[(b"headrace-stream", stream.id.encode("ascii"))])
 
 
 async def cancel_stream(house: House, scope: Scope, receive: Receive) -> None:

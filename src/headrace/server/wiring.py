@@ -129,7 +129,7 @@ def _byte_log_file(settings: StoreSettings) -> ByteLogFile:
 
 
 def _in_memory(settings: StoreSettings, clock: Clock) -> MemoryStore:
-    return MemoryStore(clock, settings.retention_hours * 3600)
+    return MemoryStore(clock, settings.retention_hours * 3600, stream_limit_bytes=settings.stream_limit_megabytes << 20)
 
 
 def _offline(stack: AsyncExitStack) -> OfflineProvider:

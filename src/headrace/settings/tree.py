@@ -79,6 +79,8 @@ class StoreSettings(msgspec.Struct, frozen=True):
     """How long an ended stream can be read again."""
     retention_megabytes: Positive = 10_240
     """How large the file may become before the streams that ended first are forgotten."""
+    stream_limit_megabytes: Positive = 64
+    """How much of one running stream `memory` keeps event by event; of what is beyond, it keeps what was said."""
     max_byte_logs: Positive = 10_000
     """The most streams that clients have written to `/v1/stream/` at once."""
     byte_log_limit_bytes: Positive = 64 * 1024 * 1024

@@ -15,7 +15,7 @@ from itertools import islice
 
 from headrace.clock import Clock
 from headrace.errors import BelowHorizon, StreamExists, UnknownStream
-from headrace.events import Ended, Event, Status
+from headrace.events import Ended, Event, ReasoningDelta, Status, TextDelta, ToolCallDelta
 from headrace.interfaces import LIST_LIMIT, Batch, Stream, StreamState
 from headrace.requests import GenerationRequest
 from headrace.streams.joining import joined
@@ -169,12 +169,23 @@ class MemoryStore:
         clock: for the streams' times.
         retention_seconds: how long a stream is kept after its end.
         retained_bytes: about how much ended streams may take altogether.
+        stream_limit_bytes: about how much one stream that goes on may take. Of one that takes more, the events of its
+            first part are let go, and what they said is kept in one piece.
     """
 
-    def __init__(self, clock: Clock, retention_seconds: float, retained_bytes: int = 256 << 20) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        retention_seconds: float,
+        retained_bytes: int = 256 << 20,
+        stream_limit_bytes: int = 64 << 20,
+    ) -> None:
         self._clock = clock
         self._retention_ns = int(retention_seconds * 1e9)
         self._most_bytes = retained_bytes
+        self._most_stream_bytes = stream_limit_bytes
+        # Those that go on, with how many of their events were weighed, and what those take.
+        self._running: dict[MemoryStream, tuple[int, int]] = {}
         self._streams: dict[tuple[str, str], MemoryStream] = {}
         # The same by owner, in the order they began: what a list is made of.
         self._owners: dict[str, dict[str, MemoryStream]] = {}
@@ -194,6 +205,7 @@ class MemoryStore:
                 f"you already have a stream {stream_id!r}; choose another id, or read it at /v1/streams/{stream_id}"
             )
         stream = self._streams[key] = MemoryStream(stream_id, owner, request, self._clock, self._keep)
+        self._running[stream] = (0, 0)
         self._owners.setdefault(owner, {})[stream_id] = stream
         if request.idempotency is not None:
             self._keys[owner, request.idempotency.key] = stream
@@ -250,12 +262,29 @@ class MemoryStore:
         self._forget(self.open(stream_id, owner))
 
     def sweep(self) -> None:
-        """Forgets the streams that ended longer ago than the retention."""
+        """Forgets the streams that ended longer ago than the retention, and shortens those that have become long."""
+        for stream, (weighed, size) in self._running.items():
+            if (length := stream.length) != weighed:
+                size += sum(map(_weight, stream.read(weighed, length - weighed)))
+                if size > self._most_stream_bytes:
+                    size = self._shorten(stream)
+                self._running[stream] = (length, size)
         horizon = self._clock.monotonic_ns() - self._retention_ns
         while (oldest := next(iter(self._ended), None)) is not None:
             if oldest.ended_ns is None or oldest.ended_ns >= horizon:
                 return
             self._forget(oldest)
+
+    def _shorten(self, stream: MemoryStream) -> int:
+        """Lets all go but the last events, of half the limit together; at least one stays. Gives what they take."""
+        horizon, size = stream.length, 0
+        while horizon - 1 > stream.horizon:
+            more = _weight(stream.read(horizon - 1, 1)[0])
+            if size and size + more > self._most_stream_bytes // 2:
+                break
+            horizon, size = horizon - 1, size + more
+        stream.shorten(horizon)
+        return size
 
     def tell_failures(self, tell: Callable[[Stream], None]) -> None:
         """Memory keeps everything."""
@@ -266,6 +295,7 @@ class MemoryStore:
     def _keep(self, stream: MemoryStream) -> None:
         if self._streams.get((stream.owner, stream.id)) is not stream:
             return  # deleted while it was going on
+        del self._running[stream]
         self._ended[stream] = size = about_bytes(stream)
         self._ended_bytes += size
         while self._ended_bytes > self._most_bytes and len(self._ended) > 1:
@@ -273,6 +303,7 @@ class MemoryStore:
 
     def _forget(self, stream: MemoryStream) -> None:
         del self._streams[stream.owner, stream.id]
+        self._running.pop(stream, None)
         of_owner = self._owners[stream.owner]
         del of_owner[stream.id]
         if not of_owner:
@@ -294,6 +325,17 @@ EVENT_BYTES = 130
 MOST_WEIGHED = 64
 
 
+def _weight(event: Event) -> int:
+    """About how much memory an event takes."""
+    match event:
+        case TextDelta() | ReasoningDelta():
+            return EVENT_BYTES + len(event.text)
+        case ToolCallDelta():
+            return EVENT_BYTES + len(event.arguments)
+        case _:
+            return EVENT_BYTES
+
+
 def about_bytes(stream: MemoryStream) -> int:
     """About how much memory a stream takes: what was asked, and what was answered."""
     contents = [message.content for message in stream.request.messages if message.content is not None]
@@ -301,5 +343,5 @@ def about_bytes(stream: MemoryStream) -> int:
     said = stream.length * EVENT_BYTES
     if stream.length <= MOST_WEIGHED:
         # Few events: they may be long. Of many, each is a delta, and looking at all of them would cost a tenth of them.
-        said += sum(len(getattr(event, "text", "")) for event in stream.read(0, stream.length))
+        said += sum(len(getattr(event, "text", "")) for event in stream.said())
     return STREAM_BYTES + asked + said
