@@ -37,10 +37,11 @@ class ScriptedUpstream:
         handler: answers a request. That the other side leaves is no failure of it (`ConnectionError` is forgotten);
             any other exception resets the connection and is raised again when the upstream is closed.
         host: the address listened on.
+        port: the port; 0: one the system chooses.
         tls: an `ssl.SSLContext` for the server's side; `None`: plain HTTP.
     """
 
-    def __init__(self, handler: Handler, *, host: str = "127.0.0.1", tls: Any = None) -> None:
+    def __init__(self, handler: Handler, *, host: str = "127.0.0.1", port: int = 0, tls: Any = None) -> None:
         self.exchanges: list[Exchange] = []
         """Every request that arrived, in order."""
         self.accepted = 0
@@ -48,16 +49,14 @@ class ScriptedUpstream:
         self._handler = handler
         self._host = host
         self._tls = tls
-        self._port = 0
+        self._port = port
         self._server: asyncio.Server | None = None
+        self._to_reset = 0
         self._open: set[_Connection] = set()
         self._failures: list[Exception] = []
 
     async def __aenter__(self) -> Self:
-        loop = asyncio.get_running_loop()
-        # A thousand may knock at once; with the default of a hundred some would wait a second for their next try.
-        self._server = await loop.create_server(lambda: _Connection(self), self._host, 0, ssl=self._tls, backlog=1024)
-        self._port = self._server.sockets[0].getsockname()[1]
+        await self.listen()
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *rest: object) -> None:
@@ -65,14 +64,38 @@ class ScriptedUpstream:
         assert self._server is not None
         self._server.close()
         tasks = [connection.task for connection in self._open if connection.task is not None]
-        for connection in list(self._open):
-            connection.abort()
+        self._close_all()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._server.wait_closed()
         if self._failures and kind is None:
             raise self._failures[0]
+
+    async def listen(self) -> None:
+        """Takes connections, on the same port as before if it did so before."""
+        loop = asyncio.get_running_loop()
+        # A thousand may knock at once; with the default of a hundred some would wait a second for their next try.
+        self._server = await loop.create_server(
+            lambda: _Connection(self), self._host, self._port, ssl=self._tls, backlog=1024
+        )
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """Takes no more connections until `listen`, and closes those that there are."""
+        assert self._server is not None
+        self._server.close()
+        self._close_all()
+        await self.emptied()
+
+    def reset_next(self, count: int) -> None:
+        """Resets the next so many connections when they are opened, and closes those that there are."""
+        self._to_reset = count
+        self._close_all()
+
+    def _close_all(self) -> None:
+        for connection in list(self._open):
+            connection.abort()
 
     @property
     def origin(self) -> str:
@@ -112,11 +135,13 @@ class ScriptedUpstream:
             self._failures.append(failure)
             connection.abort()
 
-    def opened(self, connection: _Connection) -> None:
-        """Counts a connection."""
+    def opened(self, connection: _Connection) -> bool:
+        """Counts a connection; says whether its requests are to be answered."""
         self.accepted += 1
         connection.number = self.accepted
         self._open.add(connection)
+        self._to_reset -= (wanted := self._to_reset > 0)
+        return not wanted
 
     def closed(self, connection: _Connection) -> None:
         """Forgets a connection."""
@@ -213,8 +238,10 @@ class _Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A connection was opened."""
         self._transport = cast("asyncio.Transport", transport)
-        self._upstream.opened(self)
-        self.task = asyncio.create_task(self._upstream.serve(self))
+        if self._upstream.opened(self):
+            self.task = asyncio.create_task(self._upstream.serve(self))
+        else:
+            self.reset()
 
     def data_received(self, data: bytes) -> None:
         """Bytes of a request."""
@@ -245,8 +272,8 @@ class _Connection(asyncio.Protocol):
         self._writable.set()
 
     async def request(self) -> Exchange | None:
-        """The next request; `None` once the other side has left."""
-        while True:
+        """The next request; `None` once either side has left."""
+        while self._transport is not None and not self._transport.is_closing():
             end = self._received.find(b"\r\n\r\n")
             if end >= 0:
                 first, *lines = self._received[:end].decode("latin-1").split("\r\n")
@@ -261,6 +288,7 @@ class _Connection(asyncio.Protocol):
                 return None
             self._arrived.clear()
             await self._arrived.wait()
+        return None
 
     async def write(self, data: bytes) -> None:
         if self._transport is None or self.left.is_set():
