@@ -24,7 +24,9 @@ async def local_server(*upstreams: UpstreamSettings) -> AsyncIterator[str]:
     settings = Settings(server=ServerSettings(port=0, drain_seconds=0.0))
     settings = msgspec.structs.replace(
         settings,
-        upstreams=tuple(msgspec.structs.replace(each, timeouts=settings.timeouts) for each in upstreams),
+        upstreams=tuple(
+            msgspec.structs.replace(each, timeouts=each.timeouts.over(settings.timeouts)) for each in upstreams
+        ),
     )
     ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     async with open_house(settings, {}) as house:
