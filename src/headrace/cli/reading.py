@@ -72,8 +72,8 @@ class Reading:
 
     def feed(self, frame: bytes) -> None:
         """Takes in one whole frame, its empty line included."""
-        if frame.startswith(b":"):
-            return  # a heartbeat: it belongs to a connection, not to the stream
+        if frame.startswith((b":", b"retry:")):
+            return  # a heartbeat, or when to come back: it belongs to a connection, not to the stream
         self.data += frame
         for line in frame.split(b"\n"):
             if line.startswith(b"id: "):
