@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import random
 from collections.abc import AsyncIterator, Iterable
@@ -17,7 +18,8 @@ from tests.server.test_resuming import EVENTS, TEXTS, say_everything
 from headrace.errors import Unauthorized
 from headrace.server.connection import Connection
 from headrace.server.log_reading import LIVE_SECONDS
-from headrace.settings import ServerSettings, Settings, StoreSettings
+from headrace.settings import KeySettings, ServerSettings, Settings, StoreSettings
+from headrace.streams.byte_log import Appending
 from headrace.testing.upstream import Exchange, role_chunk, text_chunk
 from headrace.wire.durable import offset_text
 from headrace.wire.sse import SSEParser
@@ -25,6 +27,7 @@ from headrace.wire.sse import SSEParser
 pytestmark = pytest.mark.anyio
 
 PLAIN = {"Content-Type": "text/plain"}
+TEXT = {"Content_Type": "text/plain"}
 START = offset_text(0)
 
 
@@ -84,6 +87,19 @@ async def test_what_another_writes_reaches_everyone_who_follows(place: Place) ->
     controls = [json.loads(each.data) for each in told if each.type == "control"]
     assert [control.get("streamClosed") for control in controls] == [None, None, True]
     assert len(controls) == 3, "one at once, and one behind each piece"
+
+
+async def test_one_who_waits_misses_nothing_of_two_appends_at_once(place: Place) -> None:
+    path = "/v1/stream/at-once"
+    await made(place, path)
+    log = place.house.byte_logs.open("local", "at-once")
+    async with ask(place, "GET", f"{path}?offset=now&live=long-poll") as poll:
+        await until(lambda: log.readers == 1)
+        appends = [place.house.byte_logs.append(log, Appending([piece])) for piece in (b"one", b"two")]
+        assert await asyncio.gather(*appends) == ["append", "append"]
+        await poll.head()
+        read, offset = await poll.body(), poll.headers["stream-next-offset"]
+    assert read + (await done(place, "GET", f"{path}?offset={offset}")).body == b"onetwo"
 
 
 async def test_text_that_is_cut_inside_a_character_reaches_readers_whole(place: Place) -> None:
@@ -302,6 +318,24 @@ async def test_a_request_that_breaks_off_anywhere_changes_nothing(place: Place) 
     assert (await done(place, "GET", "/v1/stream/broken-off")).body == b"y" * 40
 
 
+async def test_l13_a_path_of_one_owner_is_not_there_for_another() -> None:
+    keys = tuple(KeySettings(owner, hashlib.sha256(owner.encode()).hexdigest()) for owner in ("ann", "bob"))
+    settings = Settings(server=ServerSettings(auth=True), keys=keys, store=StoreSettings(kind="memory"))
+    ann, bob = {"Authorization": "Bearer ann"}, {"Authorization": "Bearer bob"}
+    async with serving(settings) as own:
+        path = "/v1/stream/diary"
+        assert (await done(own, "PUT", path, b"secret", **TEXT, **ann)).status == 201
+        fork = {"Stream_Forked_From": path}
+        for method, body, more in (
+            ("GET", None, {}), ("HEAD", None, {}), ("DELETE", None, {}), ("POST", b"x", TEXT), ("PUT", b"", fork)
+        ):  # fmt: skip
+            to = "/v1/stream/copy" if more is fork else path
+            assert (await done(own, method, to, body, **more, **bob)).status == 404
+        assert (await done(own, "GET", path)).status == 401
+        assert (await done(own, "PUT", path, b"other", **TEXT, **bob)).status == 201, "the name is free for another"
+        assert (await done(own, "GET", path, None, **ann)).body == b"secret"
+
+
 # -- generations
 
 
@@ -357,6 +391,10 @@ async def test_the_bytes_of_a_generation_do_not_change_from_reader_to_reader(pla
     assert first.headers["etag"] == again.headers["etag"]
     unchanged = await done(place, "GET", path, If_None_Match=first.headers["etag"])
     assert (unchanged.status, unchanged.headers["stream-closed"]) == (304, "true")
+    silent = await done(place, "GET", path, If_None_Match=first.headers["etag"], Headrace_Rationale="false")
+    assert silent.status == 200
+    assert b'"rationale"' in first.body
+    assert b'"rationale"' not in silent.body
 
 
 async def half(exchange: Exchange) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.streams.test_byte_logs import JSON, ME, asked, made, opened, whole
 
-from headrace.errors import SettingsError, StreamGone
+from headrace.errors import SettingsError, StoreError, StreamGone
 from headrace.streams.byte_log import Appending, ByteLog, Origin
 from headrace.streams.byte_log_file import ByteLogFile
 from headrace.streams.byte_logs import ByteLogs
@@ -88,6 +88,26 @@ async def test_a_restart_after_any_changes_changes_nothing(tmp_path: Path, seed:
             logs = kept_in(tmp_path)
             assert [described(log) for log in logs._logs.values()] == before
     await logs.close()
+
+
+async def test_a_full_disk_refuses_and_what_was_kept_stays(tmp_path: Path) -> None:
+    logs = kept_in(tmp_path)
+    log = await made(logs, "a", b"kept")
+    file = logs._file
+    assert file is not None
+    assert file._connection is not None
+    (pages,) = file._connection.execute("PRAGMA page_count").fetchone()
+    file._connection.execute(f"PRAGMA max_page_count = {pages + 2}")
+    with pytest.raises(StoreError):
+        await logs.append(log, Appending([b"x" * 100_000], True, Producer("p", 0, 0)))
+    assert (whole(log), log.closed) == (b"kept", False)
+    file._connection.execute("PRAGMA max_page_count = 100000")
+    assert await logs.append(log, Appending([b"x" * 100_000], True, Producer("p", 0, 0))) == "append"
+    before = described(log)
+    await logs.close()
+    again = kept_in(tmp_path)
+    assert described(again.open(ME, "a")) == before
+    await again.close()
 
 
 async def test_there_is_no_file_before_there_is_a_log_and_then_it_is_ones_own(tmp_path: Path) -> None:

@@ -36,8 +36,9 @@ class GenerationLog:
 
     @property
     def id(self) -> str:
-        """The stream's."""
-        return self._stream.id
+        """The stream's; another where less is shown, since its messages are others then."""
+        shown = self._options.rationale, self._options.metadata
+        return self._stream.id + "".join("" if each else "-" for each in shown)
 
     @property
     def length(self) -> int:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from headrace.errors import BelowHorizon
 from headrace.events import Failure
 from headrace.identifiers import chance
 from headrace.requests import ReaderOptions
@@ -125,7 +126,8 @@ async def answer_long_poll(
 
     def look() -> bool:
         nonlocal found
-        found = log.read(found[1], ANSWER_BYTES)
+        if not found[0]:  # it may be woken again before its answer is written
+            found = log.read(found[1], ANSWER_BYTES)
         return bool(found[0]) or log.closed or log.deleted or house.byte_logs.closing
 
     if log.closed and position == log.length and was_told_closed(now, reading.cursor):
@@ -241,6 +243,10 @@ class LiveReader:
         try:
             while not self.outlet.paused and self._deliver():
                 pass
+        except BelowHorizon:
+            # What comes next was let go while this reader was slow: it is cut off, and told when it returns.
+            self._settle(False)
+            return
         except Exception:
             logger.exception("delivering log %s failed", self._log.id)
             self._settle(False)
