@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import openai
 import pytest
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import Reader, asking, chat, connected, encoded, query
 
-from headrace.settings import KeySettings, ServerSettings, Settings
+from headrace.settings import KeySettings, ServerSettings, Settings, StoreSettings
 from headrace.testing.upstream import DONE, Exchange, answer, finish_chunk, text_chunk
 
 pytestmark = pytest.mark.anyio
@@ -257,3 +258,35 @@ async def test_l13_a_key_leads_nobody_to_somebody_elses_stream(shared: Place) ->
         async with asking(shared.port, "POST", "/chat/basic", query("x"), headers) as reader:
             assert reader.status == 422, "as for anybody's own key"
     assert ids[0] == ids[2] != ids[1]
+
+
+async def test_a_retry_takes_no_place_of_the_keys_own(place: Place) -> None:
+    digest = hashlib.sha256(b"of carol").hexdigest()
+    settings = Settings(server=ServerSettings(auth=True), keys=(KeySettings("carol", digest, max_streams=1),))
+    headers = keyed("one-place", Authorization="Bearer of carol")
+    async with serving(settings) as guarded, guarded.upstream(Pausing()) as upstream:
+        async with asking(guarded.port, "POST", "/chat/basic", query(), headers) as first:
+            another = {"Authorization": headers["Authorization"]}
+            async with asking(guarded.port, "POST", "/chat/basic", query(), another) as refused:
+                assert refused.status == 429
+            async with asking(guarded.port, "POST", "/chat/basic", query(), headers) as joined:
+                assert (joined.status, joined.headers["headrace-stream"]) == (200, first.headers["headrace-stream"])
+        assert len(upstream.exchanges) == 1
+
+
+# -- restarts
+
+
+async def test_a_retry_after_a_restart_joins_what_was_kept(tmp_path: Path) -> None:
+    settings = Settings(store=StoreSettings(path=str(tmp_path / "headrace.db")))
+    answers = []
+    asked = 0
+    for _ in range(2):
+        async with serving(settings) as server, server.upstream(say) as upstream:
+            async with asking(server.port, "POST", "/v1/chat/completions", chat(), keyed("kept")) as reader:
+                answers.append(await told(reader))
+            async with asking(server.port, "POST", "/v1/chat/completions", chat("other"), keyed("kept")) as reader:
+                assert reader.status == 422
+            asked += len(upstream.exchanges)
+    assert asked == 1
+    assert answers[0] == answers[1]

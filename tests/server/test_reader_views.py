@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from tests.server.conftest import Place, serving
 from tests.server.reader import asking, chat, query
 
 from headrace.protocols import PROTOCOLS
-from headrace.settings import AssistantSettings, Settings
+from headrace.settings import AssistantSettings, Settings, StoreSettings
 from headrace.testing.upstream import DONE, Exchange, delta_chunk, finish_chunk, text_chunk, usage_chunk
 
 pytestmark = pytest.mark.anyio
@@ -109,3 +110,14 @@ async def test_an_option_that_is_neither_true_nor_false_is_named(place: Place, w
     assert reader.status == 400
     assert error["code"] == "invalid_request"
     assert wrong.split("=")[0].replace("_", "") in error["param"].replace("_", "").replace("-", "")
+
+
+async def test_d3_the_rationale_stays_hidden_after_a_restart(tmp_path: Path) -> None:
+    settings = Settings(
+        assistants={"basic": AssistantSettings(), "discreet": AssistantSettings(rationale=False, metadata=False)},
+        store=StoreSettings(path=str(tmp_path / "headrace.db")),
+    )
+    async with serving(settings) as server:
+        stream_id, first = await asked(server, "/chat/discreet", query())
+    async with serving(settings) as server:
+        assert await read(server, stream_id, "rationale=true") == first
