@@ -294,7 +294,8 @@ class Encoder(Protocol):
 
     What it gives depends on the events before and on the reader's options, never on how events were batched:
     encoding event by event and encoding all at once give the same records. So a reader that resumes gets the
-    bytes an unbroken one got: the encoder is fed the earlier events, and its output thrown away.
+    bytes an unbroken one got: the encoder is fed the earlier events, and its output thrown away. What was let go of
+    them it is fed as `Stream.beginning` has it, and is then in the same state.
     """
 
     def encode(self, offset: int, events: Sequence[Event]) -> list[bytes]:
