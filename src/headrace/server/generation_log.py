@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from headrace.events import Ended
 from headrace.interfaces import Encoder, Stream
 from headrace.protocols import PROTOCOLS
 from headrace.requests import ReaderOptions
@@ -22,7 +23,7 @@ class GenerationLog:
         options: the reader's own.
     """
 
-    __slots__ = ("_encoder", "_options", "_position", "_stream")
+    __slots__ = ("_encoder", "_fed_from", "_options", "_position", "_stream")
 
     content_type = JSON
     kind: Kind = "json"
@@ -32,6 +33,8 @@ class GenerationLog:
         self._stream = stream
         self._options = options
         self._position = 0
+        # The encoder was fed what came from there on.
+        self._fed_from = 0
         self._encoder: Encoder = PROTOCOLS["durable_json"].encoder(options)
 
     @property
@@ -64,22 +67,32 @@ class GenerationLog:
         """The messages from a position on, and the position behind them."""
         stream = self._stream
         if position != self._position:
-            # As every reader that resumes: the encoder is fed what came before.
-            self._encoder = PROTOCOLS["durable_json"].encoder(self._options)
-            self._encoder.encode(0, stream.beginning)
-            before = stream.horizon
-            while before < position and (events := stream.read(before, min(PIECE_EVENTS, position - before))):
-                self._encoder.encode(before, events)
-                before += len(events)
+            self._encoder, self._fed_from = PROTOCOLS["durable_json"].encoder(self._options), position
         messages: list[bytes] = []
         size_bytes = 0
         while size_bytes < limit_bytes and (events := stream.read(position, PIECE_EVENTS)):
+            if self._fed_from and type(events[-1]) is Ended:
+                self._feed(position)
             made = self._encoder.encode(position, events)
             messages += made
             size_bytes += sum(map(len, made))
             position += len(events)
         self._position = position
         return messages, position
+
+    def _feed(self, position: int) -> None:
+        """Feeds the encoder all that came before, as that of every reader that resumes.
+
+        Done when the ending is there and no sooner, since no other message says anything of those before it: a reader
+        that polls begins anew with every poll, and would pay for the whole answer each time.
+        """
+        stream = self._stream
+        self._encoder, self._fed_from = PROTOCOLS["durable_json"].encoder(self._options), 0
+        self._encoder.encode(0, stream.beginning)
+        before = stream.horizon
+        while before < position and (events := stream.read(before, min(PIECE_EVENTS, position - before))):
+            self._encoder.encode(before, events)
+            before += len(events)
 
     def attach(self, wake: Callable[[], None]) -> None:
         """Adds a reader."""
