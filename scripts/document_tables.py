@@ -456,7 +456,7 @@ def members(kind: type) -> str:
     """The public names of a class: methods as they are called, properties as they are read."""
     rows = []
     for name, member in vars(kind).items():
-        if name.startswith("_") or not member.__doc__ or "For " in member.__doc__:
+        if name.startswith("_"):
             continue
         called = name
         if inspect.isfunction(member):

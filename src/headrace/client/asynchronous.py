@@ -145,8 +145,8 @@ class AsyncClient:
             return is_cancelled(response.content, self.url)
         raise AssertionError("the last attempt gives or raises")
 
-    async def send(self, asked: Asked) -> httpx2.Response:
-        """The response to a request, its body not yet read. For `AsyncStream`.
+    async def _send(self, asked: Asked) -> httpx2.Response:
+        """The response to a request, its body not yet read.
 
         Raises:
             UpstreamError: there is none.
@@ -220,7 +220,7 @@ class AsyncStream:
 
     async def __anext__(self) -> Event:
         while (event := self._reading.take()) is None:
-            await self.go_on()
+            await self._go_on()
         return event
 
     async def cancel(self) -> None:
@@ -260,8 +260,8 @@ class AsyncStream:
     ) -> None:
         await self._leave()
 
-    async def go_on(self) -> None:
-        """Does what is to be done before there is another event. For the iterators of this file.
+    async def _go_on(self) -> None:
+        """Does what is to be done before there is another event.
 
         Raises:
             StopAsyncIteration: there is none.
@@ -293,7 +293,7 @@ class AsyncStream:
     async def _ask(self) -> None:
         await self._close()
         try:
-            response = self._response = await self._client.send(self._reading.request())
+            response = self._response = await self._client._send(self._reading.request())
             if response.status_code == 200:
                 self._body = response.aiter_raw()
                 self._reading.opened(response.headers)
@@ -326,8 +326,8 @@ class AsyncStream:
         else:
             self._reading.came(data)
 
-    def take_piece(self) -> Piece | None:
-        """The next piece that has come. For the iterators of this file."""
+    def _take_piece(self) -> Piece | None:
+        """The next piece that has come."""
         return self._reading.take_piece()
 
     async def _leave(self) -> None:
@@ -371,6 +371,6 @@ class _Pieces:
         return self
 
     async def __anext__(self) -> Piece:
-        while (piece := self._stream.take_piece()) is None:
-            await self._stream.go_on()
+        while (piece := self._stream._take_piece()) is None:
+            await self._stream._go_on()
         return piece

@@ -170,8 +170,8 @@ class Client:
             return is_cancelled(response.content, self.url)
         raise AssertionError("the last attempt gives or raises")
 
-    def send(self, asked: Asked) -> httpx2.Response:
-        """The response to a request, its body not yet read. For `Stream`.
+    def _send(self, asked: Asked) -> httpx2.Response:
+        """The response to a request, its body not yet read.
 
         Raises:
             UpstreamError: there is none.
@@ -245,7 +245,7 @@ class Stream:
 
     def __next__(self) -> Event:
         while (event := self._reading.take()) is None:
-            self.go_on()
+            self._go_on()
         return event
 
     def cancel(self) -> None:
@@ -285,8 +285,8 @@ class Stream:
     ) -> None:
         self._leave()
 
-    def go_on(self) -> None:
-        """Does what is to be done before there is another event. For the iterators of this file.
+    def _go_on(self) -> None:
+        """Does what is to be done before there is another event.
 
         Raises:
             StopIteration: there is none.
@@ -318,7 +318,7 @@ class Stream:
     def _ask(self) -> None:
         self._close()
         try:
-            response = self._response = self._client.send(self._reading.request())
+            response = self._response = self._client._send(self._reading.request())
             if response.status_code == 200:
                 self._body = response.iter_raw()
                 self._reading.opened(response.headers)
@@ -351,8 +351,8 @@ class Stream:
         else:
             self._reading.came(data)
 
-    def take_piece(self) -> Piece | None:
-        """The next piece that has come. For the iterators of this file."""
+    def _take_piece(self) -> Piece | None:
+        """The next piece that has come."""
         return self._reading.take_piece()
 
     def _leave(self) -> None:
@@ -396,6 +396,6 @@ class _Pieces:
         return self
 
     def __next__(self) -> Piece:
-        while (piece := self._stream.take_piece()) is None:
-            self._stream.go_on()
+        while (piece := self._stream._take_piece()) is None:
+            self._stream._go_on()
         return piece
