@@ -15,9 +15,11 @@ TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.sse"))
 
 
 def without_nothing(event: dict[str, Any]) -> dict[str, Any]:
-    """An event as the files write it: without what is null, empty or 0."""
+    """An event as the files write it: without what is null, false, empty or 0."""
     return {
-        key: {name: inner for name, inner in value.items() if inner is not None} if isinstance(value, dict) else value
+        key: {name: inner for name, inner in value.items() if inner is not None and inner is not False}
+        if isinstance(value, dict)
+        else value
         for key, value in event.items()
         if value not in (None, [], "", 0)
     }
