@@ -159,7 +159,7 @@ async def test_every_door_asks_for_a_key_but_those_that_are_open(place: Place, m
 
 
 @pytest.mark.parametrize(("method", "path"), TO_STREAMS)
-async def test_every_door_to_a_stream_answers_for_anothers_as_for_one_that_is_not_there(
+async def test_l13_every_door_to_a_stream_answers_for_anothers_as_for_one_that_is_not_there(
     place: Place, method: str, path: str
 ) -> None:
     stream_id = await start(place, "ann")

@@ -253,7 +253,7 @@ def headrace(folder: Path, *arguments: str) -> str:
     return made.stdout.strip()
 
 
-def test_l13_sdk_curl_and_requests_come_in_with_a_key_and_not_without(tmp_path: Path) -> None:
+def test_sdk_curl_and_requests_come_in_with_a_key_and_not_without(tmp_path: Path) -> None:
     key = headrace(tmp_path, "keys", "create", "ann")
     curl = shutil.which("curl")
     assert curl is not None

@@ -123,8 +123,8 @@ class Keyring:
         self._by_digest: dict[bytes, list[Key]] = {}
         self._of_streams: dict[tuple[str, str], Key] = {}
         self._unreadable = False
-        kept = None if database is None else database.changed()
-        self._take(kept or [])
+        # The first look waits for whoever writes now; later ones come again soon.
+        self._take([] if database is None else database.all())
 
     def __len__(self) -> int:
         """How many keys there are."""
