@@ -288,10 +288,22 @@ async def test_a_log_that_nobody_uses_lives_its_seconds() -> None:
     assert (await logs.create(ME, "a", asked(JSON), []))[1], "the path is free again"
 
 
+async def test_a_log_that_is_followed_is_not_idle() -> None:
+    logs = opened()
+    log = await made(logs, "a", wanted=asked(ttl=10))
+    log.attach(print)
+    clock_of(logs).advance(60)
+    assert logs.open(ME, "a") is log
+    log.detach(print)
+    with pytest.raises(UnknownStream):
+        logs.open(ME, "a")
+
+
 async def test_the_sweep_forgets_what_has_lived_and_tells_its_readers() -> None:
     logs = opened()
-    log = await made(logs, "a", b"x", wanted=asked(ttl=1))
+    log = await made(logs, "a", b"x", wanted=asked(until="2023-11-14T22:13:21Z"))  # 1,700,000,001 s, a second on
     await made(logs, "b")
+    await made(logs, "c", wanted=asked(ttl=1))
     woken: list[bool] = []
     log.attach(lambda: woken.append(log.deleted))
     logs.sweep()

@@ -294,7 +294,8 @@ class ByteLogs:
 
     def _has_expired(self, log: ByteLog) -> bool:
         if (ttl := log.lifetime.ttl_seconds) is not None:
-            return self._clock.monotonic_ns() - log.used_ns >= ttl * 10**9
+            # Who follows it uses it, however long nothing comes.
+            return not log.readers and self._clock.monotonic_ns() - log.used_ns >= ttl * 10**9
         return log.expires_ns is not None and self._clock.unix_ns() >= log.expires_ns
 
     async def _forget(self, log: ByteLog) -> None:
