@@ -43,6 +43,8 @@ from headrace.server.routes import routes
 from headrace.settings import Settings, tree
 from headrace.settings.reading import LISTS, words
 from headrace.settings.variables import OTHER_NAMES, VARIABLES
+from headrace.testing.torture.faults import FAULTS
+from headrace.testing.torture.judging import NEVER, VERDICTS
 from headrace.timing import Timing
 from headrace.usage import reported
 
@@ -353,6 +355,23 @@ def catalogue() -> str:
     return table([*head, "notes"], rows)
 
 
+# -- torture
+
+_MODES = {(True,): "streamed", (False,): "whole", (True, False): "both"}
+
+
+def verdicts() -> str:
+    """What may become of an answer under torture."""
+    rows = [[verdict, "never" if verdict in NEVER else "yes", meaning] for verdict, meaning in VERDICTS.items()]
+    return table(["verdict", "allowed", "what the reader got"], rows)
+
+
+def faults() -> str:
+    """Every fault of the scripted upstream."""
+    rows = [[code(name), fault.told, _MODES[fault.modes], fault.whole] for name, fault in FAULTS.items()]
+    return table(["fault", "the upstream", "answers", "comes whole"], rows)
+
+
 # -- the command line
 
 
@@ -518,6 +537,8 @@ TABLES: Mapping[str, Callable[[], str]] = {
     "routes": route_table,
     "protocols": protocols,
     "catalogue": catalogue,
+    "verdicts": verdicts,
+    "faults": faults,
     "commands": commands,
     **{f"options {name}": partial(options, name) for name in DESCRIBED},
     "other commands": other_commands,
