@@ -234,7 +234,7 @@ class HeadersTooLarge(RequestError):
 
 
 class Overloaded(RequestError):
-    """There is no room for another run now, or the server is shutting down."""
+    """There is no room for another run or reader now, or the server is shutting down."""
 
     code = "overloaded"
     http_status = 503

@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args, get_origin
@@ -152,6 +152,8 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         write_stall_seconds = 0.5
         keep_alive_seconds = 1.0
         max_streams = 3
+        max_readers = 4
+        max_readers_per_stream = 2
         long_poll_seconds = 0.2
         [store]
         max_byte_logs = 3
@@ -397,6 +399,31 @@ def _(both: Both) -> None:
     with both.changed.ask("lab/hangs"), both.changed.ask("lab/hangs"), both.changed.ask("lab/hangs"):
         assert both.changed.status("POST", "/chat/basic", {"query": "hi", "stream": True}) == 503
         assert both.default.status("POST", "/chat/basic", {"query": "hi", "stream": True}) == 200
+
+
+@contextmanager
+def readers_of_one_stream(running: Running, count: int) -> Iterator[str]:
+    """A stream that goes on, with so many readers, and where its events are."""
+    with ExitStack() as stack:
+        response = stack.enter_context(running.ask("lab/hangs"))
+        path = f"/v1/streams/{response.headers['Headrace-Stream']}/events"
+        for _ in range(count - 1):
+            assert stack.enter_context(running.request("GET", path)).status == 200
+        yield path
+
+
+@proves("server.max_readers")
+def _(both: Both) -> None:
+    for running, status in ((both.changed, 503), (both.default, 200)):
+        with readers_of_one_stream(running, 2), readers_of_one_stream(running, 2):
+            assert running.status("POST", "/chat/basic", {"query": "hi", "stream": True}) == status
+
+
+@proves("server.max_readers_per_stream")
+def _(both: Both) -> None:
+    for running, status in ((both.changed, 503), (both.default, 200)):
+        with readers_of_one_stream(running, 2) as path:
+            assert running.status("GET", path) == status
 
 
 @proves("store.path")

@@ -62,8 +62,7 @@ async def answer_live(
     identity = (b"headrace-stream", stream.id.encode("ascii"))
     heartbeat = house.heartbeat_seconds(options)
     key = outlet.caller.key
-    if key is not None:
-        key.attach()
+    house.readers.attach(key, stream.readers)
     try:
         if protocol.holds_status and not early_headers:
             waited = await until(stream, outlet, has_content(stream), seconds=heartbeat)
@@ -103,8 +102,7 @@ async def answer_live(
             case "gone":
                 pass
     finally:
-        if key is not None:
-            key.detach()
+        house.readers.detach(key)
         house.runs.reader_left(stream)
 
 
@@ -119,8 +117,7 @@ async def answer_whole(
     outlet = outlet_of(scope)
     identity = (b"headrace-stream", stream.id.encode("ascii"))
     key = outlet.caller.key
-    if key is not None:
-        key.attach()
+    house.readers.attach(key, stream.readers)
     try:
         if await until(stream, outlet, lambda: stream.ended is not None) == "gone":
             return
@@ -134,8 +131,7 @@ async def answer_whole(
         else:
             send_error(scope, protocol, ended, [identity])
     finally:
-        if key is not None:
-            key.detach()
+        house.readers.detach(key)
         house.runs.reader_left(stream)
 
 

@@ -188,8 +188,7 @@ async def read(house: House, scope: Scope, receive: Receive) -> None:
         answer_once(log, reading, position, headers, more, outlet)
         return
     key = outlet.caller.key
-    if key is not None:
-        key.attach()
+    house.readers.attach(key, log.readers)
     try:
         match reading.live:
             case "long-poll":
@@ -197,8 +196,7 @@ async def read(house: House, scope: Scope, receive: Receive) -> None:
             case "sse":
                 await answer_events(house, log, reading, position, more, outlet)
     finally:
-        if key is not None:
-            key.detach()
+        house.readers.detach(key)
         left()
 
 

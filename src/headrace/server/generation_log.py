@@ -53,6 +53,11 @@ class GenerationLog:
         """Whether the generation has ended."""
         return self._stream.ended is not None
 
+    @property
+    def readers(self) -> int:
+        """How many readers are attached to the stream now, whatever they speak."""
+        return self._stream.readers
+
     def begins_at(self, position: int) -> bool:
         """Whether a reader may begin there.
 

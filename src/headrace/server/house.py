@@ -21,6 +21,7 @@ from headrace.runs.registry import KEY_REVOKED
 from headrace.server.callers import LOCAL, Caller
 from headrace.server.delivery import Served
 from headrace.server.idempotency import stream_to_join
+from headrace.server.readers import Readers
 from headrace.settings import AssistantSettings, Settings
 from headrace.streams.byte_logs import ByteLogs
 
@@ -35,6 +36,7 @@ class House:
     runs: Runs
     log: RequestLog
     byte_logs: ByteLogs
+    readers: Readers
     keyring: Keyring | None = None
     """The keys readers come with; `None`: none are asked for."""
     sessions: Sessions | None = None
@@ -56,6 +58,7 @@ class House:
         """
         if (joined := stream_to_join(self.store, request, caller.owner)) is not None:
             return joined
+        self.readers.check()  # nothing begins that nobody could read
         if not request.model:
             request = msgspec.structs.replace(request, model=self.runs.models.default)
         key = caller.key

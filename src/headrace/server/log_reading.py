@@ -76,6 +76,11 @@ class Log(Protocol):
         """Whether it is gone, under the reader's hands."""
         ...
 
+    @property
+    def readers(self) -> int:
+        """How many readers are attached now."""
+        ...
+
     def begins_at(self, position: int) -> bool:
         """Whether a reader may begin there."""
         ...

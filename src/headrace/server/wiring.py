@@ -26,6 +26,7 @@ from headrace.providers.offline import OfflineProvider
 from headrace.runs import Candidate, Models, Runs, Tokenizer, Upstream
 from headrace.runs.restart import end_interrupted
 from headrace.server.house import House
+from headrace.server.readers import Readers
 from headrace.settings import Settings, StoreSettings, UpstreamSettings
 from headrace.streams.byte_log_file import ByteLogFile
 from headrace.streams.byte_logs import ByteLogs
@@ -93,7 +94,11 @@ async def open_house(
             file=_byte_log_file(settings.store) if keeps_streams and settings.store.kind == "sqlite" else None,
         )
         stack.push_async_callback(byte_logs.close)
-        yield House(settings, clock, store, runs, log, byte_logs, keyring, None if keyring is None else Sessions(clock))
+        readers = Readers(
+            most=settings.server.max_readers, most_per_stream=settings.server.max_readers_per_stream
+        )
+        sessions = None if keyring is None else Sessions(clock)
+        yield House(settings, clock, store, runs, log, byte_logs, readers, keyring, sessions)
 
 
 def open_store(settings: StoreSettings, clock: Clock) -> StreamStore:

@@ -64,6 +64,10 @@ class ServerSettings(msgspec.Struct, frozen=True):
     """How long an idle connection is kept for the next request."""
     max_streams: Positive = 10_000
     """The most streams in progress at once; one more is answered 503."""
+    max_readers: Positive = 20_000
+    """The most readers served at once, of any stream; one more is answered 503."""
+    max_readers_per_stream: Positive = 5_000
+    """The most of them that follow the same stream; one more is answered 503."""
 
 
 class StoreSettings(msgspec.Struct, frozen=True):
