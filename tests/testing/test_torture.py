@@ -6,6 +6,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 import openai
 import pytest
@@ -34,9 +35,13 @@ AGAIN = [
 
 
 @asynccontextmanager
-async def headrace_for(torture: Torture) -> AsyncIterator[Gateway]:
+async def headrace_for(
+    torture: Torture, *, transport: Literal["headrace", "httpx2"] = "headrace"
+) -> AsyncIterator[Gateway]:
     """A headrace whose upstream is the one of this torture."""
-    upstream = UpstreamSettings(UPSTREAM, base_url=torture.upstream.base_url, timeouts=Timeouts(**OWN_TIMEOUTS))
+    upstream = UpstreamSettings(
+        UPSTREAM, base_url=torture.upstream.base_url, timeouts=Timeouts(**OWN_TIMEOUTS), transport=transport
+    )
     async with local_server(upstream) as url:
         yield Gateway(f"{url}/v1", f"{UPSTREAM}/torture")
 
@@ -99,6 +104,11 @@ async def test_t5_five_hundred_faults_lose_double_reorder_and_hide_nothing() -> 
         assert by_fault[fault] == wanted, fault
     assert by_fault["connection_refused"] == {0}
     assert by_fault["status_400"] == by_fault["crlf"] == by_fault["one_byte_writes"] == {1}
+
+
+async def test_t5_every_fault_is_met_as_well_through_the_other_transport() -> None:
+    async with Torture(seed=6, count=len(FAULTS)) as torture, headrace_for(torture, transport="httpx2") as gateway:
+        check(await torture.perform(gateway, concurrency=24), len(FAULTS))
 
 
 @pytest.mark.slow
