@@ -1,4 +1,4 @@
-"""More than a server takes: whoever comes beyond its limits is told when to come back, and those inside notice nothing."""
+"""More than a server takes: who comes beyond its limits is told when to come back, and those inside notice nothing."""
 
 from __future__ import annotations
 

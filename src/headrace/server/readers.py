@@ -55,8 +55,8 @@ class Readers:
         self.check()
         if of_its_stream >= self._most_per_stream:
             raise Overloaded(
-                f"{self._most_per_stream} readers follow this stream, as many as may (max_readers_per_stream); try again"
-                " shortly",
+                f"{self._most_per_stream} readers follow this stream, as many as may (max_readers_per_stream);"
+                " try again shortly",
                 retry_after_seconds=RETRY_SECONDS,
             )
         if key is not None:

@@ -94,9 +94,7 @@ async def open_house(
             file=_byte_log_file(settings.store) if keeps_streams and settings.store.kind == "sqlite" else None,
         )
         stack.push_async_callback(byte_logs.close)
-        readers = Readers(
-            most=settings.server.max_readers, most_per_stream=settings.server.max_readers_per_stream
-        )
+        readers = Readers(most=settings.server.max_readers, most_per_stream=settings.server.max_readers_per_stream)
         sessions = None if keyring is None else Sessions(clock)
         yield House(settings, clock, store, runs, log, byte_logs, readers, keyring, sessions)
 
