@@ -37,9 +37,11 @@ class Conversation:
         return msgspec.structs.replace(request, messages=(*messages, *request.messages))
 
     def _newest_first(self, owner: str, conversation_id: str) -> Iterator[Stream]:
-        before = None
-        while page := self._store.list(owner, conversation_id=conversation_id, before=before, limit=2 * self._turns):
+        before, limit = None, 2 * self._turns
+        while page := self._store.list(owner, conversation_id=conversation_id, before=before, limit=limit):
             yield from page
+            if len(page) < limit:
+                return  # it was the last: most conversations are no longer
             before = page[-1].id
 
 

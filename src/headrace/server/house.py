@@ -77,13 +77,17 @@ class House:
         Raises:
             RequestError: it cannot be started; nothing has begun.
         """
+        # A conversation that begins here has no history to look for.
+        new = request.conversation_id is None
         request = msgspec.structs.replace(
             request,
             model=request.model or assistant.model or self.runs.models.default,
             language=request.language or assistant.language,
-            conversation_id=request.conversation_id or self.runs.identifiers.new(),
+            conversation_id=self.runs.identifiers.new() if new else request.conversation_id,
         )
-        middleware = (Conversation(self.store, assistant.history_turns), Persona(assistant.instructions))
+        middleware: list[Middleware] = [Persona(assistant.instructions)]
+        if not new:
+            middleware.insert(0, Conversation(self.store, assistant.history_turns))
         return await self.start(request, caller, stream_id=stream_id, middleware=middleware)
 
     def cancel(self, stream: Stream) -> None:

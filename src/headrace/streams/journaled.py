@@ -38,6 +38,7 @@ FORGOTTEN_AT_ONCE = 200
 
 
 Answer = TypeVar("Answer")
+Shelf = TypeVar("Shelf")
 
 
 class JournaledStore:
@@ -68,6 +69,7 @@ class JournaledStore:
         self._streams: dict[tuple[str, str], JournaledStream] = {}
         # The same by owner and number, in the order they were created: what a list is made of.
         self._owners: dict[str, dict[int, JournaledStream]] = {}
+        self._conversations: dict[tuple[str, str], dict[int, JournaledStream]] = {}
         self._keys: dict[tuple[str, str], JournaledStream] = {}
         self._ended: OrderedDict[JournaledStream, int] = OrderedDict()
         self._ended_bytes = 0
@@ -145,11 +147,10 @@ class JournaledStore:
     ) -> Sequence[Stream]:
         """A page of the owner's streams, newest first."""
         last = _number_of(self.open(before, owner)) if before is not None else self._number + 1
-        present = (
-            stream
-            for stream in reversed(self._owners.get(owner, {}).values())
-            if stream.number < last and conversation_id in (None, stream.request.conversation_id)
+        in_memory = (
+            self._owners.get(owner) if conversation_id is None else self._conversations.get((owner, conversation_id))
         )
+        present = (stream for stream in reversed((in_memory or {}).values()) if stream.number < last)
         with closing(self._reading.newest(owner, last, conversation_id)) as rows:
             stored = (row for row in rows if row.number not in self._deleted and (owner, row.id) not in self._streams)
             newest_first: Iterator[JournaledStream | Row] = merge(present, stored, key=lambda each: -each.number)
@@ -193,6 +194,8 @@ class JournaledStore:
         )
         self._streams[entry.owner, entry.id] = stream
         self._owners.setdefault(entry.owner, {})[entry.number] = stream
+        if request.conversation_id is not None:
+            self._conversations.setdefault((entry.owner, request.conversation_id), {})[entry.number] = stream
         if request.idempotency is not None:
             self._keys[entry.owner, request.idempotency.key] = stream
         return stream
@@ -200,10 +203,9 @@ class JournaledStore:
     def _forget(self, stream: JournaledStream) -> None:
         del self._streams[stream.owner, stream.id]
         self._ended_bytes -= self._ended.pop(stream, 0)
-        of_owner = self._owners[stream.owner]
-        del of_owner[stream.number]
-        if not of_owner:
-            del self._owners[stream.owner]
+        _take_out(self._owners, stream.owner, stream.number)
+        if stream.request.conversation_id is not None:
+            _take_out(self._conversations, (stream.owner, stream.request.conversation_id), stream.number)
         idempotency = stream.request.idempotency
         if idempotency is not None and self._keys.get((stream.owner, idempotency.key)) is stream:
             del self._keys[stream.owner, idempotency.key]
@@ -306,6 +308,13 @@ class JournaledStore:
         if deleted:
             self._deleted.update(deleted)
             self._journal.delete(deleted, self._deleted.difference_update)
+
+
+def _take_out(shelves: dict[Shelf, dict[int, JournaledStream]], shelf: Shelf, number: int) -> None:
+    of_it = shelves[shelf]
+    del of_it[number]
+    if not of_it:
+        del shelves[shelf]
 
 
 def _number_of(stream: Stream) -> int:

@@ -11,7 +11,7 @@ import asyncio
 from array import array
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from itertools import islice
+from itertools import dropwhile, islice
 
 from headrace.clock import Clock
 from headrace.errors import BelowHorizon, StreamExists, UnknownStream
@@ -238,9 +238,14 @@ class MemoryStore:
         """A page of the owner's streams, newest first."""
         if before is not None:
             self.open(before, owner)
-        newest_first = self._before(owner, before)
-        if conversation_id is not None and before is None:
-            newest_first = reversed(self._conversations.get((owner, conversation_id), ()))
+        newest_first: Iterator[MemoryStream] = reversed(self._owners.get(owner, {}).values())
+        if conversation_id is not None:
+            # A stream of it begins a page of it, as a rule: then nobody else's streams are looked through.
+            of_it = self._conversations.get((owner, conversation_id), [])
+            if before is None or any(stream.id == before for stream in of_it):
+                newest_first = reversed(of_it)
+        if before is not None:
+            newest_first = islice(dropwhile(lambda stream: stream.id != before, newest_first), 1, None)
         wanted = (
             stream
             for stream in newest_first
@@ -248,14 +253,6 @@ class MemoryStore:
             and (state is None or (stream.ended is None) == (state == "running"))
         )
         return tuple(islice(wanted, limit))
-
-    def _before(self, owner: str, stream_id: str | None) -> Iterator[MemoryStream]:
-        newest_first = reversed(self._owners.get(owner, {}).values())
-        if stream_id is not None:
-            for stream in newest_first:
-                if stream.id == stream_id:
-                    break
-        return newest_first
 
     def delete(self, stream_id: str, owner: str) -> None:
         """Forgets a stream. Its readers read it to its end."""
