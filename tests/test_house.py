@@ -297,4 +297,6 @@ def test_a_wheel_carries_the_package_and_its_manual_and_nothing_else(tmp_path: P
     assert wheel.name == f"headrace-{headrace.__version__}-py3-none-any.whl"
     assert {f"headrace/manual/{page}" for page in ["README.md", *pages]} <= names
     assert {"headrace/__init__.py", "headrace/py.typed", "headrace/pages/docs.html", "headrace/pages/docs.js"} <= names
+    shown = [path for path in (PACKAGE / "pages").rglob("*") if path.is_file()]
+    assert {path.relative_to(PACKAGE.parent).as_posix() for path in shown} <= names
     assert {name.split("/")[0] for name in names} == {"headrace", f"headrace-{headrace.__version__}.dist-info"}

@@ -86,7 +86,7 @@ def start_screen(command: Command, *arguments: str, **variables: str) -> tuple[l
 def test_at_a_terminal_it_says_what_it_found_and_what_to_type_next(command: Command) -> None:
     lines, url = start_screen(command, GROQ_API_KEY="gsk-secret")
     assert lines == [
-        f"headrace {headrace.__version__}   {url}   API /v1   health /health",
+        f"headrace {headrace.__version__}   {url}   chat /chat   API /v1   health /health",
         "upstreams  offline  built in                ready",
         "           groq     GROQ_API_KEY set        not called until used",
         "           openai   OPENAI_API_KEY not set  set it, or: headrace keys set openai",

@@ -37,7 +37,7 @@ def text(ready: Ready) -> str:
     settings = ready.settings
     name = max(len(found.name) for found in ready.upstreams)
     where = max(len(found.where) for found in ready.upstreams)
-    lines = [f"headrace {headrace.__version__}   {ready.url}   API /v1   health /health"]
+    lines = [f"headrace {headrace.__version__}   {ready.url}   chat /chat   API /v1   health /health"]
     for number, found in enumerate(ready.upstreams):
         label = "upstreams" if number == 0 else ""
         lines.append(f"{label:10} {found.name:{name}}  {found.where:{where}}  {found.state}")

@@ -419,6 +419,8 @@ class StreamRecord(msgspec.Struct, forbid_unknown_fields=True):
     created_at: str | None
     conversation_id: str | None
     language: str | None
+    question: str | None
+    """The text of the last message, where it is the user's."""
     events: int
     """How many there are."""
     readers: int

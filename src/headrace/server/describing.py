@@ -461,6 +461,13 @@ DOCS = Description(
     answers=(Answer(HTML),),
     keyless=True,
 )
+CHAT_PAGE = Description(
+    group="Pages",
+    summary="The chat page",
+    told="Ask, stop, reload, come back: an answer goes on where it is. It loads nothing from any other host.",
+    answers=(Answer(HTML),),
+    keyless=True,
+)
 PAGE_FILE = Description(
     group="Pages",
     summary="A file that a page is made of",

@@ -23,6 +23,8 @@ PREFLIGHT_PREFIX = "/v1/stream/"
 """Where a page's browser may ask before it sends (CORS). It is told the same whoever asks, and carries no key."""
 OPEN_PATHS = frozenset({"/health", "/health/ready", "/login", "/logout", "/openapi.json", "/docs"})
 """What may be asked without a key: probes and browsers carry none, and learn nothing of anybody's streams there."""
+OPEN_PAGES = frozenset({"/chat"})
+"""Pages at addresses that take other methods too, which do ask for a key."""
 OPEN_FOLDER = "/pages/"
 """What pages are made of."""
 
@@ -103,7 +105,12 @@ class Guard:
 
 def is_open(method: str, path: str) -> bool:
     """Whether this may be asked without a key."""
-    return path in OPEN_PATHS or path.startswith(OPEN_FOLDER) or _is_preflight(method, path)
+    return (
+        path in OPEN_PATHS
+        or path.startswith(OPEN_FOLDER)
+        or (method in ("GET", "HEAD") and path in OPEN_PAGES)
+        or _is_preflight(method, path)
+    )
 
 
 def _is_preflight(method: str, path: str) -> bool:

@@ -1,17 +1,21 @@
 """Pages for browsers, and the files they are made of, out of the package's folder `pages`.
 
-A page is sent under a strict policy: nothing from any other host, no script in the page itself, no eval, and no text
-that becomes markup (Trusted Types). The files it names stand at an address that holds the hash of all of them, so that
-a browser keeps them for ever and never mixes two versions; in a page the hash is written for `{{files}}`.
+A page is sent under a strict policy: nothing from any other host, no script in the page itself but an import map that
+is let in by its hash, no eval, and no text that becomes markup (Trusted Types). The files it names stand at an address
+that holds the hash of all of them, so that a browser keeps them for ever and never mixes two versions; in a page that
+address is written for `{{files}}`.
 """
 
 from __future__ import annotations
 
+import base64
 import functools
 import gzip
 import hashlib
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 from starlette.types import Receive, Scope
@@ -25,6 +29,7 @@ from headrace.server.outlet import outlet_of
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
+    ".mjs": "text/javascript; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".svg": "image/svg+xml",
 }
@@ -53,11 +58,7 @@ class Files(NamedTuple):
 @functools.cache
 def page_files() -> Files:
     """The files of the package, read once. Pages have the address of the others filled in."""
-    found = {
-        entry.name: entry.read_bytes()
-        for entry in sorted(files("headrace").joinpath("pages").iterdir(), key=lambda entry: entry.name)
-        if _suffix(entry.name) in CONTENT_TYPES
-    }
+    found = dict(sorted(_found(files("headrace").joinpath("pages"))))
     digest = hashlib.sha256(b"".join(b"%b\0%d\0%b" % (n.encode(), len(b), b) for n, b in found.items())).hexdigest()[
         :16
     ]
@@ -73,7 +74,8 @@ def page(name: str, *, trusted_types: str = "'none'") -> Handler:
         trusted_types: the names of the policies it may make, for libraries that clean markup before it is shown.
     """
     policy = (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
+        f"default-src 'none'; script-src 'self'{_import_map_hash(name)};"
+        " style-src 'self'; img-src 'self' data:; font-src 'self';"
         " connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none';"
         f" require-trusted-types-for 'script'; trusted-types {trusted_types}"
     )
@@ -116,6 +118,23 @@ def _send(scope: Scope, file: PageFile, headers: list[tuple[bytes, bytes]]) -> N
             told.append((b"content-encoding", b"gzip"))
             body = file.compressed
     outlet.respond(200, told, body)
+
+
+def _found(folder: Traversable, inside: str = "") -> Iterator[tuple[str, bytes]]:
+    """The files of a folder and of those in it, named as their addresses are."""
+    for entry in folder.iterdir():
+        if entry.is_dir():
+            yield from _found(entry, f"{inside}{entry.name}/")
+        elif _suffix(entry.name) in CONTENT_TYPES:
+            yield inside + entry.name, entry.read_bytes()
+
+
+def _import_map_hash(name: str) -> str:
+    """What lets a page's import map in, the one script that may stand in a page: browsers read no other."""
+    held = re.search(rb'<script type="importmap">(.*?)</script>', page_files().by_name[name].body, re.DOTALL)
+    if held is None:
+        return ""
+    return f" 'sha256-{base64.b64encode(hashlib.sha256(held[1]).digest()).decode()}'"
 
 
 def _file(name: str, body: bytes) -> PageFile:

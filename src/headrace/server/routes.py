@@ -48,6 +48,7 @@ def routes(house: House) -> list[Route]:
         door("/openai/v1/completions", ["POST"], completions, told.COMPLETIONS, "openai_completions"),
         door("/openai/v1/models", ["GET"], models, told.MODELS),
         door("/openai/v1/models/{name:path}", ["GET"], model, told.MODEL),
+        door("/chat", ["GET"], page("chat.html", trusted_types="dompurify"), told.CHAT_PAGE),
         door("/chat", ["POST"], generates("text"), told.TEXT_EVENTS, "text"),
         door("/chat/{assistant}", ["POST"], chat_assistant, told.ASSISTANT, "typed_events"),
         door("/api/query", ["POST"], query, told.QUERY, "plain_text"),
@@ -69,7 +70,7 @@ def routes(house: House) -> list[Route]:
         door("/health", ["GET"], health, told.HEALTH),
         door("/health/ready", ["GET"], ready, told.READY),
         door("/docs", ["GET"], page("docs.html"), told.DOCS),
-        door("/pages/{digest}/{file}", ["GET"], page_file, told.PAGE_FILE),
+        door("/pages/{digest}/{file:path}", ["GET"], page_file, told.PAGE_FILE),
         *durable_routes(house),
     ]
     served.append(door("/openapi.json", ["GET"], describes(served), told.OPENAPI))

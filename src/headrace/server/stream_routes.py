@@ -119,6 +119,7 @@ def stream_object(stream: Stream) -> dict[str, object]:
         "created_at": None if started is None else utc_timestamp(started.created_ns),
         "conversation_id": stream.request.conversation_id,
         "language": stream.request.language,
+        "question": _question(stream),
         "events": stream.length,
         "readers": stream.readers,
         "ending": None,
@@ -134,6 +135,12 @@ def stream_object(stream: Stream) -> dict[str, object]:
             if isinstance(event, UsageKnown):
                 known["usage"] = usage_object(event.usage)
     return known
+
+
+def _question(stream: Stream) -> str | None:
+    """What was asked last: with it, a page that has only the id can show the answer where it belongs."""
+    messages = stream.request.messages
+    return messages[-1].text() if messages and messages[-1].role == "user" else None
 
 
 def _state(stream: Stream) -> str:

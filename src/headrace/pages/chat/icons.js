@@ -1,0 +1,34 @@
+// The page's signs, drawn with lines of one weight.
+import { html } from "./html.js";
+
+const PATHS = {
+  send: "M12 19V5M5.500 11.500 12 5l6.500 6.500",
+  menu: "M4 7h16M4 12h16M4 17h10",
+  new: "M12 5v14M5 12h14",
+  down: "M12 5v14M5.500 12.500 12 19l6.500-6.500",
+  again: "M20 11a8 8 0 1 0-2.300 6.300M20 5v6h-6",
+  left: "M14.500 6 8.500 12l6 6",
+  right: "M9.500 6l6 6-6 6",
+  light: "M12 4V2M12 22v-2M4 12H2M22 12h-2M6.300 6.300 4.900 4.900M19.100 19.100l-1.400-1.400M6.300 17.700l-1.400 1.400M19.100 4.900l-1.400 1.400M16 12a4 4 0 1 1-8 0 4 4 0 0 1 8 0",
+  dark: "M20 14.500A8.500 8.500 0 0 1 9.500 4a8.500 8.500 0 1 0 10.500 10.500",
+  system: "M4 5h16v11H4zM9 20h6M12 16v4",
+  close: "M6 6l12 12M18 6 6 18",
+  copy: "M9 9h11v11H9zM15 9V4H4v11h5",
+  fold: "M9 6l6 6-6 6",
+};
+
+/** @param {{ name: keyof typeof PATHS | "stop" }} properties */
+export function Icon({ name }) {
+  return html`<svg class="icon" viewBox="0 0 24 24" aria-hidden="true">
+    ${name === "stop"
+      ? html`<rect x="7" y="7" width="10" height="10" rx="2" fill="currentColor" />`
+      : html`<path
+          d=${PATHS[name]}
+          fill="none"
+          stroke="currentColor"
+          stroke-width="1.75"
+          stroke-linecap="round"
+          stroke-linejoin="round"
+        />`}
+  </svg>`;
+}

@@ -1,0 +1,69 @@
+// Markdown into elements that can do no harm: what a model writes is text that somebody else chose.
+// Raw HTML in it is shown as the text it is; images are links, since the page asks no other host; what comes out is
+// cleaned by DOMPurify as well, so that a mistake here is not enough.
+import DOMPurify from "dompurify";
+import { Marked } from "marked";
+
+const escaped = (text) =>
+  text.replace(/[&<>"']/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" })[sign]);
+const HARMLESS = /^<(?:br\s*\/?|\/?(?:sub|sup|kbd))>$/i;
+
+const marked = new Marked({
+  gfm: true,
+  renderer: {
+    html: ({ text }) => (HARMLESS.test(text.trim()) ? text : escaped(text)),
+    image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
+    checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
+    code: ({ text, lang }) =>
+      `<pre data-language="${escaped((lang ?? "").trim().split(/\s/)[0])}"><code>${escaped(text)}</code></pre>`,
+  },
+});
+
+const ALLOWED = {
+  ALLOWED_TAGS: (
+    "a b blockquote br code del em h1 h2 h3 h4 h5 h6 hr i kbd li ol p pre s strong sub sup table tbody td th thead tr ul"
+  ).split(" "),
+  ALLOWED_ATTR: ["align", "data-language", "href", "start", "title"],
+  ALLOW_DATA_ATTR: false,
+  ADD_URI_SAFE_ATTR: ["align", "data-language", "start"],
+  ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
+  RETURN_DOM_FRAGMENT: true,
+};
+const TEXT_BLOCKS = "p, li, h1, h2, h3, h4, h5, h6, blockquote, td, th";
+
+DOMPurify.addHook("afterSanitizeAttributes", (node) => {
+  if (node.nodeName !== "A") return;
+  if (!node.hasAttribute("href")) return;
+  node.setAttribute("target", "_blank");
+  node.setAttribute("rel", "noopener noreferrer");
+});
+
+/** The blocks of a text. @param {string} text @returns {import("marked").TokensList} */
+export function blocksOf(text) {
+  return marked.lexer(text);
+}
+
+/**
+ * Blocks as elements.
+ * @param {import("marked").Token[]} tokens
+ * @returns {DocumentFragment}
+ */
+export function elementsOf(tokens) {
+  const made = DOMPurify.sanitize(marked.parser(tokens), ALLOWED);
+  for (const block of made.querySelectorAll(TEXT_BLOCKS)) block.setAttribute("dir", "auto");
+  for (const table of made.querySelectorAll("table")) {
+    const scroller = document.createElement("div");
+    scroller.className = "scroll";
+    scroller.tabIndex = 0;
+    scroller.setAttribute("role", "region");
+    scroller.setAttribute("aria-label", "Table");
+    table.replaceWith(scroller);
+    scroller.append(table);
+  }
+  return made;
+}
+
+/** The language and text of highlighted code: markup out of highlight.js, cleaned like everything else. */
+export function cleanHighlight(markup) {
+  return DOMPurify.sanitize(markup, { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true });
+}

@@ -1,0 +1,58 @@
+// Every word that the page says by itself, in one place.
+
+export const WORDS = {
+  ask: "Ask anything",
+  send: "Send",
+  stop: "Stop",
+  generating: "Generating…",
+  stopped: "Stopped",
+  complete: (count) => `Answer complete, ${count} ${count === 1 ? "word" : "words"}`,
+  waiting: "Waiting for the first word",
+  thinking: (seconds) => `Thinking · ${seconds} s`,
+  thought: (seconds) => (seconds === null ? "Thoughts" : `Thought for ${seconds} s`),
+  sources: (count) => `${count} ${count === 1 ? "source" : "sources"}`,
+  jump: "Jump to the latest",
+  copy: "Copy",
+  copied: "Copied",
+  selectIt: "Select it to copy",
+  wrap: "Wrap",
+  unwrap: "Do not wrap",
+  again: "Answer again",
+  continue: "Continue",
+  previous: "Previous answer",
+  next: "Next answer",
+  newConversation: "New conversation",
+  conversations: "Conversations",
+  none: "Nothing asked yet.",
+  model: "Model",
+  theme: { system: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" },
+  connection: {
+    connecting: "Connecting",
+    live: "Live",
+    offline: "You are offline. The answer goes on without you, and is read on when you are back.",
+    elsewhere: "Finished while this page was away",
+    stoppedElsewhere: "Stopped in another place",
+    lost: "This answer can no longer be reached",
+  },
+  reconnecting: (seconds) => `Connection lost. Trying again in ${seconds} s`,
+  tryNow: "Try now",
+  cut: {
+    length: "The answer reached its limit of tokens.",
+    incomplete: "The answer was cut off before it was complete.",
+    interrupted: "The server stopped while it was answering.",
+  },
+  keyNeeded: "This server asks for a key.",
+  key: "Key",
+  logIn: "Log in",
+  keys: [
+    ["Enter", "send"],
+    ["Shift + Enter", "new line"],
+    ["Esc", "stop the answer"],
+    ["Ctrl + Shift + O", "new conversation"],
+    ["/", "to the question"],
+    ["?", "these keys"],
+  ],
+};
+
+/** What is asked when an answer is continued; an answer to exactly this is shown as part of the one before. */
+export const CONTINUE = "Go on exactly where your answer was cut off. Repeat nothing of it.";
