@@ -6,7 +6,7 @@ import asyncio
 import json
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 import anyio.to_thread
@@ -15,6 +15,7 @@ from tests.server.conftest import DEADLINE_SECONDS, Process, process, until
 from tests.server.raw import converse, request
 from tests.server.reader import asking, chat, connected, encoded, query
 
+from headrace.protocols import PROTOCOLS
 from headrace.testing.upstream import DONE, Exchange, ScriptedUpstream, finish_chunk, text_chunk
 
 pytestmark = pytest.mark.anyio
@@ -177,3 +178,29 @@ async def test_a_reader_that_takes_nothing_holds_it_up_for_a_few_seconds_at_the_
                 server.popen.send_signal(signal.SIGTERM)
                 assert await exit_code(server) == 0
                 assert loop.time() - signalled_at < 10
+
+
+async def test_what_is_cut_short_is_told_in_every_protocol(tmp_path: Path) -> None:
+    async with served(tmp_path, 0.3) as (server, _, upstream), AsyncExitStack() as stack:
+        first = await stack.enter_async_context(asking(server.port, "POST", "/chat/basic", query()))
+        stream_id = first.headers["headrace-stream"]
+        readers = {}
+        for name in PROTOCOLS:
+            path = f"/v1/streams/{stream_id}/events?protocol={name}"
+            readers[name] = await stack.enter_async_context(asking(server.port, "GET", path))
+        log = f"/v1/stream/generations/{stream_id}?offset=-1&live=sse"
+        follower = await stack.enter_async_context(asking(server.port, "GET", log))
+        await until(lambda: bool(upstream.exchanges))
+        server.popen.send_signal(signal.SIGTERM)
+        for name, reader in readers.items():
+            if PROTOCOLS[name].framing.tells_endings:
+                said = await reader.body()
+                assert b"shutting down" in said, name
+                assert b'"finish_reason":"stop"' not in said, name
+            else:
+                with pytest.raises(asyncio.IncompleteReadError):
+                    await reader.body()
+        # It may be let go before the stream has ended, and comes back elsewhere: it is not told that nothing follows.
+        followed = await follower.body()
+        assert b'"streamClosed":true' not in followed or b"shutting_down" in followed
+        assert await exit_code(server) == 0
