@@ -347,11 +347,13 @@ def catalogue() -> str:
             _ON_CLOSE[service.on_close] + ("; a whole answer goes on" if service.whole_goes_on else ""),
             code(service.max_tokens_field),
             "yes" if service.asks_usage else "no",
+            NONE if service.prefill == "none" else code(service.prefill),
             service.notes or NONE,
         ]
         for service in SERVICES
     ]
     head = ["name", "address", "key in", "when its connection closes", "token limit is sent as", "asked for usage"]
+    head.append("goes on with an answer by")
     return table([*head, "notes"], rows)
 
 

@@ -29,6 +29,7 @@
     │   ├── UpstreamTruncated       502  it stopped without a finish reason
     │   ├── UpstreamMalformed       502  it sent what its protocol does not know
     │   ├── UpstreamTimeout         504  one of the four timers ran out; its name is in the code
+    │   ├── UpstreamTooSlow         504  it began more slowly than its settings ask for, and another was free
     │   └── UpstreamKeyMissing      503  its key is not set
     ├── StoreError                  503  the stream could not be kept
     ├── InternalError               500  our own rule was broken
@@ -384,6 +385,13 @@ class UpstreamTimeout(UpstreamError):
             retryable=self.retryable,
             upstream=self.upstream,
         )
+
+
+class UpstreamTooSlow(UpstreamError):
+    """It began more slowly than its settings ask for, and another upstream was free."""
+
+    code = "upstream_too_slow"
+    http_status = 504
 
 
 class StoreError(HeadraceError):

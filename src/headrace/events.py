@@ -60,6 +60,8 @@ class Status(msgspec.Struct, frozen=True, gc=False, tag="status"):
     """The upstream left, where there is one."""
     destination: str | None = None
     """The upstream gone to, where there is one."""
+    offset: int | None = None
+    """Of this event, where it stands at a seam: another attempt said the events after it."""
 
 
 class Source(msgspec.Struct, frozen=True, gc=False):

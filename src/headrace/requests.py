@@ -17,6 +17,9 @@ from headrace.errors import Timer
 Disconnect: TypeAlias = Literal["cancel", "continue"] | float
 """What becomes of a run when its last reader leaves: ended, carried on, or ended after so many seconds."""
 
+Interruption: TypeAlias = Literal["continue_same", "continue_any", "end"]
+"""What becomes of an answer that broke off: the same model goes on, or any of the list, or it ends there."""
+
 
 class TextPart(msgspec.Struct, frozen=True, gc=False):
     """The text of one part of a message's content."""
@@ -124,6 +127,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, gc=False):
     timeouts: Timeouts = Timeouts()
     on_disconnect: Disconnect | None = None
     """`None`: as the route has it."""
+    on_interruption: Interruption | None = None
+    """`None`: as the model's entry in the settings has it."""
     view: ReaderOptions = ReaderOptions()
     """What whoever asked gets to see, narrowed by its assistant: no later reader of the stream gets to see more."""
     idempotency: Idempotency | None = None

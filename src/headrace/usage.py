@@ -6,6 +6,7 @@ Vocabulary: imports nothing of headrace. An estimate is never shown without its 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
@@ -58,6 +59,24 @@ def reported(
 ) -> Usage:
     """Usage as an upstream reported it."""
     return Usage(prompt_tokens, completion_tokens, "reported", "reported", by, cached_tokens, reasoning_tokens)
+
+
+def summed(usages: Sequence[Usage]) -> Usage:
+    """The tokens of several attempts together; what is said of each number is the weakest that holds for all."""
+    if len(usages) == 1:
+        return usages[0]
+    cached = [usage.cached_tokens for usage in usages if usage.cached_tokens is not None]
+    reasoning = [usage.reasoning_tokens for usage in usages if usage.reasoning_tokens is not None]
+    sources = {usage.by for usage in usages}
+    return Usage(
+        sum(usage.prompt_tokens for usage in usages),
+        sum(usage.completion_tokens for usage in usages),
+        min((usage.prompt_source for usage in usages), key=_WEAKEST_FIRST.index),
+        min((usage.completion_source for usage in usages), key=_WEAKEST_FIRST.index),
+        sources.pop() if len(sources) == 1 else "headrace",
+        sum(cached) if cached else None,
+        sum(reasoning) if reasoning else None,
+    )
 
 
 def estimated(prompt_texts: list[str], completion_texts: list[str]) -> Usage:

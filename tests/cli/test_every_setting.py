@@ -121,6 +121,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
             "hangs": [delta("a"), None],
             "silent": [None],
             "drips": [piece for _ in range(200) for piece in (delta("."), 0.2)],
+            "breaks": [delta("One, two, three, four, five")],
             "floods": [*([delta("x" * 60_000)] * 300), finish()],
         }
     )
@@ -191,9 +192,21 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         [[upstreams]]
         name = "down"
         base_url = "http://127.0.0.1:1/v1"
+        [[upstreams]]
+        name = "goes-on"
+        {base_url}
+        prefill = "prefix"
         [[models]]
         name = "fast"
         upstreams = ["down/echo", "lab/echo"]
+        [[models]]
+        name = "ends"
+        upstreams = ["goes-on/breaks"]
+        on_interruption = "end"
+        [[models]]
+        name = "prompted"
+        upstreams = ["lab/breaks"]
+        continue_prompt = true
         [assistants.basic]
         model = "lab/echo"
         instructions = "Answer as a pirate."
@@ -594,6 +607,32 @@ def _(both: Both) -> None:
 @proves("models.upstreams")
 def _(both: Both) -> None:
     assert both.changed.frames("fast")[-1]["finish_reason"] == "stop", "the first is down, the second answers"
+
+
+def asked_for(both: Both, running: Running, model: str) -> list[Any]:
+    """The last message of each request that an answer that breaks off comes to."""
+    before = len(both.upstream.requests)
+    assert running.error_code(model) == "upstream_truncated"
+    return [request["messages"][-1] for request in both.upstream.requests[before:]]
+
+
+@proves("upstreams.prefill")
+def _(both: Both) -> None:
+    assert len(asked_for(both, both.default, "lab/breaks")) == 1
+    _, again, *_ = asked_for(both, both.changed, "goes-on/breaks")
+    assert again == {"role": "assistant", "content": "One, two, three, four, five", "prefix": True}
+
+
+@proves("models.on_interruption")
+def _(both: Both) -> None:
+    assert len(asked_for(both, both.changed, "ends")) == 1
+
+
+@proves("models.continue_prompt")
+def _(both: Both) -> None:
+    assert len(asked_for(both, both.changed, "lab/breaks")) == 1
+    _, again, *_ = asked_for(both, both.changed, "prompted")
+    assert (again["role"], "cut off" in again["content"]) == ("user", True)
 
 
 @proves("assistants.model")

@@ -126,7 +126,7 @@ def test_whatever_bytes_come_they_are_read_or_refused(protocol: ReaderProtocol, 
 FIELDS = """
     model messages role content type text query message prompt history meta_params stream stream_options include_usage
     max_tokens max_completion_tokens temperature n stop tools metadata language conversation_id headrace timeouts total
-    on_disconnect heartbeat_seconds
+    on_disconnect on_interruption heartbeat_seconds
 """
 names = st.sampled_from(FIELDS.split())
 values = st.recursive(
@@ -444,6 +444,16 @@ def test_l3_what_becomes_of_the_run_when_its_reader_leaves_is_an_option(
     assert read(protocol, {header: value})[0].on_disconnect == expected
     assert read(protocol, headrace=in_the_body)[0].on_disconnect == expected
     assert read(protocol)[0].on_disconnect is None
+
+
+@both_protocols
+def test_l25_what_becomes_of_an_answer_that_breaks_off_is_an_option(protocol: ReaderProtocol) -> None:
+    header = {"headrace-on-interruption": "continue_any"}
+    assert read(protocol)[0].on_interruption is None
+    assert read(protocol, headrace={"on_interruption": "end"})[0].on_interruption == "end"
+    assert read(protocol, header, headrace={"on_interruption": "end"})[0].on_interruption == "continue_any"
+    with pytest.raises(InvalidRequest, match='must be "continue_same", "continue_any" or "end"'):
+        read(protocol, headrace={"on_interruption": "go on"})
 
 
 @both_protocols

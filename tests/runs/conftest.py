@@ -10,8 +10,9 @@ import pytest
 
 from headrace.events import Ended, Event, Started, State, UsageKnown, next_state
 from headrace.interfaces import Middleware, Stream, Write
-from headrace.requests import GenerationRequest, Message, Timeouts
+from headrace.requests import GenerationRequest, Interruption, Message, Timeouts
 from headrace.runs import Candidate, Run, Upstream
+from headrace.settings import Prefill
 from headrace.streams.memory import MemoryStore
 from headrace.testing.clock import ManualClock
 from headrace.timing import Marks
@@ -92,18 +93,30 @@ class Stage:
         self.clock = ManualClock()
         self.store = MemoryStore(self.clock, 3600)
         self.upstreams: dict[str, Upstream] = {}
+        self.on_interruption: Interruption = "continue_same"
+        self.continue_prompt = False
 
     def provide(
-        self, *scripts: Script, name: str = "groq", timeouts: Timeouts = NO_TIMEOUTS, most: int | None = None
+        self,
+        *scripts: Script,
+        name: str = "groq",
+        timeouts: Timeouts = NO_TIMEOUTS,
+        most: int | None = None,
+        prefill: Prefill = "none",
     ) -> ScriptedProvider:
         """Adds an upstream that performs these scripts, one for each attempt."""
         provider = ScriptedProvider(self.clock, scripts)
-        self.upstreams[name] = Upstream.limited(name, provider, timeouts, most)
+        self.upstreams[name] = Upstream.limited(name, provider, timeouts, most, prefill)
         return provider
 
     def candidates(self) -> list[Candidate]:
         """All upstreams in the order they were added; each calls the model `<its name>-model`."""
-        return [Candidate(upstream, f"{name}-model") for name, upstream in self.upstreams.items()]
+        return [
+            Candidate(
+                upstream, f"{name}-model", on_interruption=self.on_interruption, continue_prompt=self.continue_prompt
+            )
+            for name, upstream in self.upstreams.items()
+        ]
 
     def prepare(self, request: GenerationRequest | None = None, *, middleware: Sequence[Middleware] = ()) -> Run:
         """A run that has a task, which has not taken its first step."""

@@ -11,7 +11,7 @@ import pytest
 
 from headrace.errors import HeadraceError, UpstreamMalformed, UpstreamRefused, UpstreamReset, UpstreamTruncated
 from headrace.events import Ended, Event, Passthrough, Started, Status, TextDelta, UsageKnown
-from headrace.runs.recovery import ATTEMPTS_PER_UPSTREAM
+from headrace.runs.recovery import ATTEMPTS_PER_UPSTREAM, MOST_HELD_CHUNKS
 from headrace.testing.waiting import until
 from headrace.usage import reported
 
@@ -94,7 +94,7 @@ async def test_the_log_says_in_words_what_is_done_after_a_failure(
         await stage.perform()
     assert [record.getMessage() for record in caplog.records] == [
         "stream s0: groq answered 503; asking again in 0.00 s",
-        "stream s0: groq sent what is not a chunk; asking local/local-model",
+        "stream s0: groq/groq-model sent what is not a chunk; asking local/local-model",
         "stream s0: groq sent what is not a chunk; no further attempt",
     ]
 
@@ -156,3 +156,36 @@ async def test_a_place_is_given_back_after_every_attempt(stage: Stage) -> None:
         events = await stage.perform()
         assert not any(isinstance(event, Status) for event in events)
     assert len(provider.asked) == 5
+
+
+@pytest.mark.parametrize(
+    ("held", "most"),
+    [(LOGPROBS, MOST_HELD_CHUNKS), (Passthrough("openai_chat", {}, {"audio": msgspec.Raw(b"0" * (64 << 10))}), 4)],
+    ids=["64 chunks", "256 KiB"],
+)
+async def test_l23_up_to_a_bound_what_comes_before_the_first_content_is_held(
+    stage: Stage, held: Passthrough, most: int
+) -> None:
+    chunks: list[list[Event]] = [[held] for _ in range(most)]
+    script: Script = [*chunks, BROKEN]
+    provider = stage.provide(script, GOOD)
+    events = await stage.perform()
+    assert len(provider.asked) == 2
+    assert events[1:-1] == [TextDelta("Yes"), TextDelta(", fresh"), USAGE]
+
+
+@pytest.mark.parametrize(
+    ("held", "most"),
+    [(LOGPROBS, MOST_HELD_CHUNKS), (Passthrough("openai_chat", {}, {"audio": msgspec.Raw(b"0" * (64 << 10))}), 4)],
+    ids=["64 chunks", "256 KiB"],
+)
+async def test_l23_beyond_it_all_is_shown_and_the_attempt_has_crossed_the_boundary(
+    stage: Stage, held: Passthrough, most: int
+) -> None:
+    chunks: list[list[Event]] = [[held] for _ in range(most + 1)]
+    script: Script = [*chunks, BROKEN]
+    provider = stage.provide(script, GOOD)
+    events = await stage.perform()
+    assert len(provider.asked) == 1
+    assert events[1:-2] == [held] * (most + 1)
+    assert (ending(events).ending, ending(events).failure) == ("incomplete", BROKEN.failure())

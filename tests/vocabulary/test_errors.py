@@ -173,6 +173,7 @@ def test_trying_again_can_help_with_what_may_pass_by_itself() -> None:
         "UpstreamMalformed",
         "UpstreamRefused",
         "UpstreamReset",
+        "UpstreamTooSlow",
         "UpstreamTruncated",
         "UpstreamUnreachable",
     }

@@ -74,6 +74,7 @@ class _Frame(msgspec.Struct):
     message: str = ""
     origin: str | None = msgspec.field(name="from", default=None)
     destination: str | None = msgspec.field(name="to", default=None)
+    offset: int | None = None
     sources: list[_Source] = []
     index: int = 0
     id: str | None = None
@@ -115,7 +116,7 @@ class Hearing:
                 created_ns = _unix_ns(frame.timestamp)
                 return [Started(frame.stream_id, frame.model, created_ns, frame.language, frame.conversation_id)]
             case "status":
-                return [Status(_phase(frame.phase), frame.message, frame.origin, frame.destination)]
+                return [Status(_phase(frame.phase), frame.message, frame.origin, frame.destination, frame.offset)]
             case "sources":
                 return [Sources(tuple(Source(each.n, each.id, each.title, each.passage, each.score)
                                       for each in frame.sources))]  # fmt: skip

@@ -271,6 +271,8 @@ class StatusFrame(msgspec.Struct, tag_field="type", tag="status", forbid_unknown
     message: str | None
     from_: str | None = msgspec.field(default=None, name="from")
     to: str | None = None
+    offset: int | UnsetType = UNSET
+    """Of this event, where another model or another attempt goes on behind it."""
 
 
 class SourcesFrame(msgspec.Struct, tag_field="type", tag="sources", forbid_unknown_fields=True):
@@ -482,6 +484,13 @@ class UpstreamHealth(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     state: Literal["unused", "well", "unwell"]
     detail: str | None
+    circuit: Literal["closed", "open", "half_open"]
+    """`open`: it failed again and again, and is left alone where there is another; `half_open`: one tries it out."""
+    failures_in_a_row: int
+    left_alone_seconds: float
+    """How much longer."""
+    retries_left: int
+    """How many more times it would be asked again after failures, of 100."""
 
 
 class Health(msgspec.Struct, forbid_unknown_fields=True):

@@ -140,6 +140,7 @@ def _request(fields: Fields, asked: Options, messages: tuple[Message, ...]) -> t
         foreign={FAMILY: foreign} if foreign else {},
         timeouts=asked.timeouts,
         on_disconnect=asked.on_disconnect,
+        on_interruption=asked.on_interruption,
     )
     return request, reader_options(asked)
 

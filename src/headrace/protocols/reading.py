@@ -14,7 +14,7 @@ from typing import Annotated, Any, TypeVar, get_origin
 import msgspec
 
 from headrace.errors import InvalidRequest, MalformedBody
-from headrace.requests import Disconnect, GenerationRequest, Message, ReaderOptions, TextPart, Timeouts
+from headrace.requests import Disconnect, GenerationRequest, Interruption, Message, ReaderOptions, TextPart, Timeouts
 from headrace.wire import json_text
 
 DEPTH_LIMIT = 64
@@ -205,6 +205,7 @@ class Options(msgspec.Struct, frozen=True):
     """What a reader asks of headrace itself, whatever the protocol (headrace-protocols.md, request options)."""
 
     on_disconnect: Disconnect | None = None
+    on_interruption: Interruption | None = None
     timeouts: Timeouts = Timeouts()
     heartbeat_seconds: float | None = None
     rationale: bool | None = None
@@ -213,6 +214,7 @@ class Options(msgspec.Struct, frozen=True):
 
 class _BodyOptions(msgspec.Struct):
     on_disconnect: str | float | None = None
+    on_interruption: str | None = None
     timeouts: Timeouts | None = None
     heartbeat_seconds: float | None = None
     rationale: bool | None = None
@@ -235,6 +237,7 @@ def read_options(fields: Fields | None, headers: Mapping[str, str]) -> Options:
         except msgspec.DecodeError as error:
             raise InvalidRequest(f'"headrace": {error}', parameter="headrace") from None
     disconnect: str | float | None = headers.get("headrace-on-disconnect", body.on_disconnect)
+    interruption = headers.get("headrace-on-interruption", body.on_interruption)
     timeouts = body.timeouts or Timeouts()
     if (given := headers.get("headrace-timeouts")) is not None:
         timeouts = _timeouts(given).over(timeouts)
@@ -248,6 +251,7 @@ def read_options(fields: Fields | None, headers: Mapping[str, str]) -> Options:
     event_ids = flag(headers, "headrace-event-ids", body.event_ids)
     return Options(
         on_disconnect=_disconnect(disconnect),
+        on_interruption=_interruption(interruption),
         timeouts=timeouts,
         heartbeat_seconds=heartbeat,
         rationale=rationale,
@@ -273,6 +277,17 @@ def _disconnect(value: str | float | None) -> Disconnect | None:
             return value
         case _:
             return _number("on_disconnect", value, 'one of "cancel", "continue" or a number of seconds')
+
+
+def _interruption(value: str | None) -> Interruption | None:
+    match value:
+        case None | "continue_same" | "continue_any" | "end":
+            return value
+        case _:
+            raise InvalidRequest(
+                f'on_interruption is {value[:100]!r}; it must be "continue_same", "continue_any" or "end"',
+                parameter="on_interruption",
+            )
 
 
 def _number(name: str, value: str | float, words: str = "a number of seconds, 0 or more") -> float:
@@ -347,6 +362,7 @@ def generation_request(
         conversation_id=conversation_id,
         timeouts=options.timeouts,
         on_disconnect=options.on_disconnect,
+        on_interruption=options.on_interruption,
     )
 
 

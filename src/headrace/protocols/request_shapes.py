@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Meta
 
 from headrace.protocols.reading import MOST_CHOICES, MOST_TOKENS
+from headrace.requests import Interruption
 
 Seconds: TypeAlias = Annotated[float, Meta(ge=0)]
 Said: TypeAlias = Annotated[str, Meta(pattern=r"[^\s]")]
@@ -43,6 +44,8 @@ class RequestOptions(msgspec.Struct):
 
     on_disconnect: Literal["cancel", "continue"] | Seconds | None = None
     """What becomes of the answer when its last reader leaves: ended, carried on, or ended after so many seconds."""
+    on_interruption: Interruption | None = None
+    """What becomes of an answer that breaks off: the same model goes on, or any of its list, or it ends there."""
     timeouts: Timers | None = None
     heartbeat_seconds: Seconds | None = None
     """How long the connection may be silent before a heartbeat is sent; 0: none."""

@@ -166,11 +166,13 @@ class TypedEncoder:
             case Started():
                 records.append(json_text.encode(_start(event)))
             case Status():
-                frame = {"type": "status", "phase": event.phase, "message": event.message}
+                frame: dict[str, object] = {"type": "status", "phase": event.phase, "message": event.message}
                 if event.origin is not None:
                     frame["from"] = event.origin
                 if event.destination is not None:
                     frame["to"] = event.destination
+                if event.offset is not None:
+                    frame["offset"] = event.offset
                 records.append(json_text.encode(frame))
             case Sources():
                 records.append(json_text.encode({"type": "sources", "sources": source_objects(event.sources)}))

@@ -15,7 +15,7 @@ from typing import Literal, TypeAlias
 import msgspec
 
 from headrace.errors import SettingsError
-from headrace.settings import UpstreamSettings
+from headrace.settings import Prefill, UpstreamSettings
 
 OnClose: TypeAlias = Literal["stops", "goes on", "unknown"]
 
@@ -39,6 +39,8 @@ class Service(msgspec.Struct, frozen=True, kw_only=True):
     """Whether it goes on generating, and billing, when its connection is closed in the middle (L5)."""
     whole_goes_on: bool = False
     """Whether it goes on where the answer is not streamed, though it stops a stream."""
+    prefill: Prefill = "none"
+    """How it takes the beginning of an answer that it shall go on with; `none` where nobody says that it does."""
     notes: str = ""
 
     @property
@@ -89,21 +91,26 @@ SERVICES: tuple[Service, ...] = (
         api_key_env="FIREWORKS_API_KEY",
         on_close="stops",
     ),
-    # https://api-docs.deepseek.com/api/create-chat-completion: reasoning comes as reasoning_content.
+    # https://api-docs.deepseek.com/api/create-chat-completion: reasoning comes as reasoning_content. A beginning is
+    # taken at https://api.deepseek.com/beta alone (/guides/chat_prefix_completion).
     Service(
         name="deepseek",
         base_url="https://api.deepseek.com/v1",
         api_key_env="DEEPSEEK_API_KEY",
         on_close="stops",
+        notes='Goes on with an answer at its beta address: `base_url = "https://api.deepseek.com/beta"`, '
+        '`api_key_env = "DEEPSEEK_API_KEY"`, `prefill = "prefix"`.',
     ),
     # https://docs.mistral.ai/api/: fields it does not know are refused with 422, stream_options among them
-    # (llxprt-code#114, 2025-08); usage comes with the last chunk by itself.
+    # (llxprt-code#114, 2025-08); usage comes with the last chunk by itself. A last message of the assistant's is
+    # taken as the beginning of the answer if it is marked with `prefix`, and refused otherwise.
     Service(
         name="mistral",
         base_url="https://api.mistral.ai/v1",
         api_key_env="MISTRAL_API_KEY",
         asks_usage=False,
         on_close="goes on",
+        prefill="prefix",
         notes="Refuses unknown fields with 422.",
     ),
     # https://docs.x.ai/docs/api-reference: max_tokens is deprecated there.
@@ -143,20 +150,23 @@ SERVICES: tuple[Service, ...] = (
         api_key_env="NVIDIA_API_KEY",
     ),
     # https://docs.vllm.ai/en/stable/serving/openai_compatible_server/: listens on port 8000, as we do, so no address
-    # is assumed. A disconnect aborts the request in its engine.
+    # is assumed. A disconnect aborts the request in its engine. continue_final_message since vllm#8942, 2024-10.
     Service(
         name="vllm",
         key_required=False,
         max_tokens_field="max_completion_tokens",
         on_close="stops",
+        prefill="continue_final_message",
         notes="Listens on port 8000 as headrace does: give one of the two another port, and vLLM's address here.",
     ),
-    # https://github.com/ggml-org/llama.cpp/tree/master/tools/server: the task is cancelled at the next write.
+    # https://github.com/ggml-org/llama.cpp/tree/master/tools/server: the task is cancelled at the next write. A last
+    # message of the assistant's is gone on with unless it was started with --no-prefill-assistant (llama.cpp#13608).
     Service(
         name="llama.cpp",
         base_url="http://127.0.0.1:8080/v1",
         key_required=False,
         on_close="stops",
+        prefill="assistant",
     ),
     # transformers 5.23 (2026-11), run by tests/real: of stream_options it only says that it ignores them; usage comes
     # with the finish reason, and no [DONE]. A disconnect stops a stream, and no whole answer. Port 8000.
@@ -187,6 +197,7 @@ SERVICES: tuple[Service, ...] = (
         base_url="http://127.0.0.1:30000/v1",
         key_required=False,
         on_close="stops",
+        prefill="continue_final_message",  # since sglang#4226, 2025-03
     ),
     # https://lmstudio.ai/docs/developer/openai-compat
     Service(
@@ -194,7 +205,8 @@ SERVICES: tuple[Service, ...] = (
         base_url="http://127.0.0.1:1234/v1",
         key_required=False,
     ),
-    # https://docs.ollama.com/api. Leaving is seen at the next write (ollama#11889, 2025-08).
+    # https://docs.ollama.com/api. Leaving is seen at the next write (ollama#11889, 2025-08). Its templates leave a last
+    # message of the assistant's open.
     Service(
         name="ollama",
         provider="ollama",
@@ -202,6 +214,7 @@ SERVICES: tuple[Service, ...] = (
         key_required=False,
         asks_usage=False,
         on_close="stops",
+        prefill="assistant",
         notes="Through its own API. At an address that ends in /v1 it is asked through OpenAI's.",
     ),
     # Our own: answers from documents, needs nothing.
@@ -244,7 +257,7 @@ def completed(upstream: UpstreamSettings) -> UpstreamSettings:
     """The same upstream with what its settings leave out taken from the catalogue.
 
     A key variable is only taken over together with the address it belongs to: a key goes nowhere but where its
-    service is, unless the settings say so. Afterwards `max_tokens_field` is never `None`.
+    service is, unless the settings say so. Afterwards neither `max_tokens_field` nor `prefill` is `None`.
 
     Raises:
         SettingsError: its provider needs an address, and neither the settings nor the catalogue give one.
@@ -267,4 +280,5 @@ def completed(upstream: UpstreamSettings) -> UpstreamSettings:
         base_url=base_url,
         api_key_env=upstream.api_key_env or (service.api_key_env if base_url == service.base_url else None),
         max_tokens_field=upstream.max_tokens_field or service.max_tokens_field,
+        prefill=upstream.prefill or service.prefill,
     )

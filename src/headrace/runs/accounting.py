@@ -10,8 +10,9 @@ from collections.abc import Sequence
 import msgspec
 
 from headrace.errors import UpstreamRefused
-from headrace.events import CONTENT, FINISHED, Ended, Event, ReasoningDelta, TextDelta, ToolCallDelta, UsageKnown
+from headrace.events import CONTENT, Event, ReasoningDelta, TextDelta, ToolCallDelta, UsageKnown
 from headrace.requests import GenerationRequest
+from headrace.runs.calibration import NOT_CALIBRATED, Calibration
 from headrace.usage import Usage, estimated
 
 NOTHING_SPENT = Usage(0, 0, "counted", "counted", "headrace")
@@ -27,17 +28,17 @@ def spends_nothing(error: BaseException) -> bool:
     return isinstance(error, UpstreamRefused) and error.status in range(400, 500) and error.status != 408
 
 
-def usage_is_known(events: Sequence[Event], ended: Ended) -> bool:
-    """Whether `events` hold the usage of a generation that ends like this.
+def usage_told(events: Sequence[Event], *, whole: bool) -> Usage | None:
+    """The usage that `events` tell of an answer, which is `whole` or was cut; `None`: they tell none.
 
     What was reported before the last content says nothing of a whole answer, but it is all that a cut one has.
     """
     for event in reversed(events):
         if type(event) is UsageKnown:
-            return True
-        if ended.ending in FINISHED and isinstance(event, CONTENT):
-            return False
-    return False
+            return event.usage
+        if whole and isinstance(event, CONTENT):
+            return None
+    return None
 
 
 def perhaps_not_all(usage: Usage | None, events: Sequence[Event]) -> Usage:
@@ -52,9 +53,11 @@ def perhaps_not_all(usage: Usage | None, events: Sequence[Event]) -> Usage:
     return msgspec.structs.replace(usage, may_have_gone_on=True)
 
 
-def estimated_usage(request: GenerationRequest, events: Sequence[Event]) -> Usage:
+def estimated_usage(
+    request: GenerationRequest, events: Sequence[Event], calibration: Calibration = NOT_CALIBRATED
+) -> Usage:
     """The usage of `request`, as it was put to the upstream, and of what `events` say, by their texts alone."""
-    return estimated(*texts_of(request, events))
+    return calibration.applied(estimated(*texts_of(request, events)))
 
 
 def texts_of(request: GenerationRequest, events: Sequence[Event]) -> tuple[list[str], list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from headrace.events import Ended, Event, Failure, UsageKnown
 from headrace.interfaces import Stream
-from headrace.runs.accounting import estimated_usage, usage_is_known
+from headrace.runs.accounting import estimated_usage, usage_told
 from headrace.timing import Timing
 
 INTERRUPTED = Failure(
@@ -28,7 +28,7 @@ def end_interrupted(streams: Iterable[Stream]) -> None:
         times = stream.times(max(0, len(events) - 1))
         ended = Ended("interrupted", INTERRUPTED, Timing(total_ns=times[-1] if times else 0))
         last: list[Event] = [ended]
-        if not usage_is_known(events, ended):
+        if usage_told(events, whole=False) is None:
             # Whether its upstream was asked already is not known: where it was not, the estimate is too high.
             last.insert(0, UsageKnown(estimated_usage(stream.request, events)))
         stream.append(last)

@@ -1,7 +1,7 @@
 """One generation, from its first event to its last: the task that performs it, the only writer of its stream.
 
 A run works through the upstreams of its model, lets `headrace.runs.recovery` decide after each failure, and
-ends its stream exactly once, whatever happens. What runs here once per batch is `_write`: one append, in the turn of
+ends its stream exactly once, whatever happens. What runs once per batch is `Attempt.write`: one append, in the turn of
 the event loop in which the bytes were read. The timers cost a token nothing: `check_timers` looks at every run four
 times a second.
 """
@@ -16,36 +16,28 @@ import msgspec
 
 from headrace.clock import Clock
 from headrace.errors import HeadraceError, InternalError, Timer, UpstreamError, UpstreamTimeout
-from headrace.events import (
-    CONTENT,
-    FINISHED,
-    Ended,
-    Event,
-    Failure,
-    Passthrough,
-    ReasoningDelta,
-    Started,
-    Status,
-    TextDelta,
-    ToolCallDelta,
-    UsageKnown,
-)
+from headrace.events import FINISHED, Ended, Failure, Started, Status, UsageKnown
 from headrace.identifiers import chance
-from headrace.interfaces import Batch, Middleware, Stream
-from headrace.requests import Timeouts
-from headrace.runs.accounting import (
-    NOTHING_SPENT,
-    estimated_usage,
-    perhaps_not_all,
-    spends_nothing,
-    texts_of,
-    usage_is_known,
+from headrace.interfaces import Middleware, Stream
+from headrace.requests import GenerationRequest, Timeouts
+from headrace.runs.accounting import NOTHING_SPENT, estimated_usage, perhaps_not_all, spends_nothing, usage_told
+from headrace.runs.attempt import Attempt, over
+from headrace.runs.continuing import (
+    MOST_CONTINUATIONS,
+    can_go_on,
+    policy_of,
+    request_to_go_on,
+    seam_of,
+    text_said,
+    way_of,
 )
-from headrace.runs.recovery import Again, End, NextUpstream, decide, kind_of
-from headrace.runs.tokenizer import Tokenizer
+from headrace.runs.notices import continued, failed_over, left_alone
+from headrace.runs.reckoning import learn, usage_of, usage_of_all
+from headrace.runs.recovery import Again, End, NextUpstream, choose, decide
+from headrace.runs.seam import Seam
 from headrace.runs.upstreams import Candidate
-from headrace.timing import Marks, TokenKind, measured
-from headrace.usage import Usage, estimated
+from headrace.timing import measured
+from headrace.usage import Usage, estimate_tokens, estimated
 
 logger = logging.getLogger("headrace.runs")
 
@@ -63,22 +55,20 @@ class Run:
     __slots__ = (
         "_accepted_ns",
         "_asking",
+        "_attempt",
         "_attempts",
         "_begun",
+        "_broken_off",
         "_candidates",
         "_clock",
-        "_held",
+        "_committed",
         "_limits",
-        "_marks",
         "_middleware",
         "_over",
         "_prepared",
-        "_quiet_since_ns",
-        "_seen_length",
-        "_speaking",
         "_spent",
         "_stopped",
-        "_tokenizer",
+        "_timed",
         "_went_on",
         "stream",
         "task",
@@ -97,24 +87,22 @@ class Run:
         self._begun = False
         # Whether the last event was appended: it may be read a little later.
         self._over = False
-        self._marks: Marks | None = None
         self._prepared = stream.request
+        # The latest attempt, and the one whose times are told: the first that said something, else the latest.
+        self._attempt: Attempt | None = None
+        self._timed: Attempt | None = None
         # The upstream turned to, and the timers it is asked under.
         self._limits: tuple[str, Timeouts] | None = None
         # Whether it is being asked now, rather than waited for.
         self._asking = False
-        # Events of this attempt that wait for its first content.
-        self._held: list[Event] = []
         # Whether content was shown: the commit boundary lies behind.
-        self._speaking = False
+        self._committed = False
+        # The attempts that said something and broke off.
+        self._broken_off: list[Attempt] = []
         # Whether an upstream may have worked for this, with whatever success.
         self._spent = False
         # Whether an upstream was left that may have gone on for nobody.
         self._went_on = False
-        # Of the upstream turned to: counts what it does not report.
-        self._tokenizer: Tokenizer | None = None
-        self._seen_length = 0
-        self._quiet_since_ns = 0
         # Why the task was told to stop: an ending to write, or a timer that ran out.
         self._stopped: Failure | UpstreamTimeout | None = None
 
@@ -147,7 +135,8 @@ class Run:
             ended = self._ended_by(InternalError("headrace made a mistake with this answer; its log says which"))
         # What is left is ours to do: no timer runs meanwhile, and the time it takes is not the answer's.
         self._limits = None
-        timing = measured(self._accepted_ns, self._clock.monotonic_ns(), self._marks, self._attempts)
+        marks = None if self._timed is None else self._timed.marks
+        timing = measured(self._accepted_ns, self._clock.monotonic_ns(), marks, self._attempts)
         stopped = self._stopped
         try:
             usage = await self._usage_left_out(ended)
@@ -184,25 +173,13 @@ class Run:
         if self._limits is None or self._stopped is not None or self._over or self.task is None:
             return
         upstream, timeouts = self._limits
-        length = self.stream.length
-        if length != self._seen_length:
-            self._seen_length = length
-            self._quiet_since_ns = now_ns
-        timer: Timer
-        if _passed(now_ns - self._accepted_ns, timeouts.total):
+        timer: Timer | None = None
+        if over(now_ns - self._accepted_ns, timeouts.total):
             timer = "total"
-        elif not self._asking or self._marks is None:
-            return  # waiting for a place, or between two attempts: only the whole time runs
-        elif self._speaking:
-            if not _passed(now_ns - self._quiet_since_ns, timeouts.between_tokens):
-                return
-            timer = "between_tokens"
-        elif self._marks.connected_ns is None and _passed(now_ns - self._marks.asked_ns, timeouts.connect):
-            timer = "connect"
-        elif self.stream.request.stream and _passed(now_ns - self._marks.asked_ns, timeouts.first_token):
-            # A whole answer has no first token before its last: for it there is only the total.
-            timer = "first_token"
-        else:
+        elif self._asking and self._attempt is not None:
+            # Not while it waits for a place, or between two attempts: there only the whole time runs.
+            timer = self._attempt.overdue(now_ns)
+        if timer is None:
             return
         self._stopped = UpstreamTimeout(timer, timeouts.seconds(timer) or 0.0, upstream=upstream)
         self.task.cancel()
@@ -212,82 +189,157 @@ class Run:
             raise asyncio.CancelledError
         for middleware in self._middleware:
             self._prepared = await middleware.prepare(self._prepared, self.stream.owner)
-        position = 0
+        left = list(self._candidates)
+        candidate = self._turn_to_one_of(left, left)
+        if candidate is not self._candidates[0]:
+            self._tell(left_alone(self._candidates[0], candidate, self._clock.monotonic_ns()))
         attempts_here = 0
+        retried = False
+        # What broke off the words that were shown: it is told in the end, whatever else failed after it (L26).
+        broke: UpstreamError | None = None
         while True:
-            candidate = self._candidates[position]
             attempts_here += 1
-            self._attempts += 1
-            self._limits = (candidate.upstream.name, self._prepared.timeouts.over(candidate.upstream.timeouts))
             try:
-                ended = await self._attempt(candidate)
+                return await self._attempt_at(candidate, retried=retried)
             except UpstreamError as error:
                 # Told by its message alone. Its frames lead to the connection that still holds it, and all would wait
                 # for the garbage collector.
                 error.__traceback__ = None
-                if kind_of(error) == "refused":
-                    candidate.upstream.was_well()  # the fault is the request's
-                else:
-                    candidate.upstream.was_unwell(error.message)
+                if self._attempt is not None and self._attempt.speaking:
+                    self._broken_off.append(self._attempt)
+                    attempts_here, broke = 1, error
+                    if retried:
+                        candidate.upstream.retry_helped()
+                may_retry, others = self._who_may_follow(candidate, left)
                 decision = decide(
                     error,
-                    spoke=self._speaking,
+                    spoke=self._committed,
+                    may_retry=may_retry,
                     attempts_here=attempts_here,
-                    upstreams_left=len(self._candidates) - position - 1,
+                    upstreams_left=len(others),
                     chance=chance(),
                 )
                 match decision:
                     case Again():
-                        self._log(error, f"asking again in {decision.delay_seconds:.2f} s")
+                        if self._committed:
+                            self._tell(continued(error, candidate, candidate, self._end()))
+                        else:
+                            self._log(error, f"asking again in {decision.delay_seconds:.2f} s")
+                        candidate.upstream.retry_tokens = candidate.upstream.retry_tokens.taken()
+                        retried = True
                         await asyncio.sleep(decision.delay_seconds)
                     case NextUpstream():
-                        position += 1
+                        former, candidate = candidate, self._turn_to_one_of(others, left)
                         attempts_here = 0
-                        self._tell_failover(error, candidate, self._candidates[position])
+                        retried = False
+                        if self._committed:
+                            self._tell(continued(error, former, candidate, self._end()))
+                        else:
+                            self._tell(failed_over(error, former, candidate))
                     case End():
                         self._log(error, "no further attempt")
-                        raise
-            else:
-                candidate.upstream.was_well()
-                return ended
+                        try:
+                            raise broke or error from None
+                        finally:
+                            broke = None  # it leads to this frame, and the frame would lead to it
+
+    def _turn_to_one_of(self, those: Sequence[Candidate], left: list[Candidate]) -> Candidate:
+        """The next to be asked of `those`, which is taken out of what is `left`."""
+        now = self._clock.monotonic_ns()
+        candidate = those[choose([each.upstream.circuit.admits(now) for each in those])]
+        left.remove(candidate)
+        return candidate
+
+    def _who_may_follow(self, candidate: Candidate, left: Sequence[Candidate]) -> tuple[bool, Sequence[Candidate]]:
+        """Whether `candidate` may be asked again, and which others may be asked."""
+        has_tokens = candidate.upstream.retry_tokens.allow()
+        if not self._committed:
+            return has_tokens, left
+        policy = policy_of(self._prepared, candidate)
+        if policy == "end" or len(self._broken_off) > MOST_CONTINUATIONS:
+            return False, ()
+        said = self.stream.appended()
+        if not can_go_on(self._prepared, said) or not text_said(said).strip():
+            return False, ()
+        others = [each for each in left if way_of(each) is not None] if policy == "continue_any" else ()
+        return has_tokens and way_of(candidate) is not None, others
 
     def _log(self, error: UpstreamError, step: str) -> None:
         logger.info("stream %s: %s; %s", self.stream.id, error.message, step)
 
-    def _tell_failover(self, error: UpstreamError, left: Candidate, gone_to: Candidate) -> None:
-        origin, destination, name = left.full_name, gone_to.full_name, left.upstream.name
-        # Most messages begin with the upstream's name; it is not enough where two models of one upstream follow.
-        rest = error.message.removeprefix(name) if error.message.startswith((f"{name} ", f"{name}:")) else None
-        reason = f"{origin}: {error.message}" if rest is None else f"{origin}{rest}"
-        self._log(error, f"asking {destination}")
-        words = f"{reason}; asking {destination}"
-        self.stream.append((Status("failed_over", words, origin=origin, destination=destination),))
+    def _tell(self, notice: Status) -> None:
+        logger.info("stream %s: %s", self.stream.id, notice.message)
+        self.stream.append((notice,))
 
-    async def _attempt(self, candidate: Candidate) -> Ended:
+    def _end(self) -> int:
+        """The offset of the next event."""
+        stream = self.stream
+        return stream.horizon - len(stream.beginning) + len(stream.appended())
+
+    async def _attempt_at(self, candidate: Candidate, *, retried: bool) -> Ended:
         upstream = candidate.upstream
+        self._attempts += 1
+        self._attempt = None
+        self._limits = (upstream.name, self._prepared.timeouts.over(upstream.timeouts))
         if upstream.places is None:
-            return await self._ask(candidate)
+            return await self._ask(candidate, retried=retried)
         if upstream.places.locked():
             self.stream.append((Status("waiting", f"waiting for a free place at {upstream.name}"),))
         async with upstream.places:
-            return await self._ask(candidate)
+            return await self._ask(candidate, retried=retried)
 
-    async def _ask(self, candidate: Candidate) -> Ended:
+    async def _ask(self, candidate: Candidate, *, retried: bool) -> Ended:
+        """Makes one attempt, and lets its upstream's circuit and retry tokens know how it went."""
+        assert self._limits is not None
+        request, seam = self._prepared, None
+        if self._committed:
+            request, seam = await self._asked_to_go_on(candidate)
+        request = msgspec.structs.replace(request, model=candidate.model)
+        attempt = self._attempt = Attempt(self.stream, candidate, request, self._limits[1], self._clock, seam)
+        if not self._committed:
+            self._timed = attempt
         upstream = candidate.upstream
-        self._tokenizer = candidate.tokenizer
-        self._marks = marks = Marks(self._clock.monotonic_ns())
-        request = msgspec.structs.replace(self._prepared, model=candidate.model)
-        self._held = []
+        trial = upstream.begin(attempt.marks.asked_ns)
+        try:
+            ended = await self._generate(attempt)
+        except UpstreamError as error:
+            upstream.failed(error, self._clock.monotonic_ns(), trial=trial)
+            raise
+        except BaseException:
+            if trial:
+                upstream.let_go()
+            raise
+        finally:
+            self._committed = self._committed or attempt.speaking
+        upstream.was_well(retried=retried)
+        return ended
+
+    async def _asked_to_go_on(self, candidate: Candidate) -> tuple[GenerationRequest, Seam]:
+        """What an upstream is asked that goes on with what was said, and what its words are held against."""
+        said, way = text_said(self.stream.appended()), way_of(candidate)
+        assert way is not None  # nobody else is turned to
+        tokens = 0
+        if self._prepared.max_tokens is not None:
+            if candidate.tokenizer is not None:
+                tokens = (await candidate.tokenizer.usage((), (said,))).completion_tokens
+            else:
+                ratio = candidate.upstream.calibrations.of(candidate.model).completion
+                tokens = round(estimate_tokens(said) * ratio)
+        return request_to_go_on(self._prepared, said, way, tokens_said=tokens), seam_of(said, way)
+
+    async def _generate(self, attempt: Attempt) -> Ended:
+        upstream = attempt.candidate.upstream
         self._asking = True
         cost_nothing = False
         try:
-            ended = await upstream.provider.generate(request, marks, self._write)
+            ended = await upstream.provider.generate(attempt.request, attempt.marks, attempt.write)
         except (asyncio.CancelledError, UpstreamError) as error:
             # Told to stop, it is the reason for it that counts, and not what closing the connection brought up.
             cost_nothing = spends_nothing(error)
             stopped = self._stopped
             left = stopped is not None or isinstance(error, asyncio.CancelledError)
-            if left and marks.sent_ns is not None and upstream.goes_on_unread(streamed=request.stream):
+            sent = attempt.marks.sent_ns is not None
+            if left and sent and upstream.goes_on_unread(streamed=attempt.request.stream):
                 self._went_on = True
             if stopped is None:
                 raise
@@ -299,52 +351,29 @@ class Run:
             raise stopped from None
         finally:
             self._asking = False
-            if marks.sent_ns is not None and not cost_nothing:
+            if attempt.marks.sent_ns is not None and not cost_nothing:
                 self._spent = True
         if ended.ending not in FINISHED:
             raise ValueError(f"the provider of {upstream.name} made up an ending: {ended!r}")
-        if self._held:
-            self.stream.append(self._held)
+        attempt.finish()
         return ended
-
-    def _write(self, batch: Batch) -> None:
-        # The hot path: once something was said, a batch goes straight into the stream.
-        if not self._speaking:
-            batch = self._before_content(batch)
-            if not batch:
-                return
-        self.stream.append(batch)
-
-    def _before_content(self, batch: Batch) -> Batch:
-        """What of a batch may be shown before the commit boundary; crosses it with the first content.
-
-        Events that belong to an attempt rather than to the answer wait, so that a repeated attempt leaves no trace.
-        """
-        for event in batch:
-            if isinstance(event, CONTENT):
-                assert self._marks is not None
-                self._marks.first_token_ns = self._quiet_since_ns = self._clock.monotonic_ns()
-                self._marks.first_token_kind = _KINDS[type(event)]
-                self._speaking = True
-                held, self._held = self._held, []
-                return [*held, *batch]
-        self._held.extend(event for event in batch if isinstance(event, Passthrough | UsageKnown))
-        return [event for event in batch if not isinstance(event, Passthrough | UsageKnown)]
 
     def _ended_by(self, error: HeadraceError) -> Ended:
         # What an upstream broke off is incomplete; what never began, or broke by our own fault, is an error.
-        cut = self._speaking and isinstance(error, UpstreamError)
+        cut = self._committed and isinstance(error, UpstreamError)
         return Ended("incomplete" if cut else "error", error.failure())
 
     async def _usage_left_out(self, ended: Ended) -> Usage | None:
-        events = self.stream.appended()
-        if usage_is_known(events, ended):
+        events, whole = self.stream.appended(), ended.ending in FINISHED
+        if self._broken_off:
+            return await usage_of_all(self._broken_off, self._attempt, events, whole=whole)
+        if (told := usage_told(events, whole=whole)) is not None:
+            if whole and self._attempt is not None:
+                learn(self._attempt, events, told)
             return None
-        if not self._spent and not self._speaking:
+        if not self._spent and not self._committed:
             return NOTHING_SPENT
-        if self._tokenizer is not None:
-            return await self._tokenizer.usage(*texts_of(self._prepared, events))
-        return self._estimated_usage()
+        return self._estimated_usage() if self._attempt is None else await usage_of(self._attempt, events)
 
     def _estimated_usage(self) -> Usage:
         try:
@@ -352,11 +381,3 @@ class Run:
         except Exception:
             logger.exception("stream %s: its usage could not be estimated", self.stream.id)
             return estimated([], [])  # the ending is written whatever happens
-
-
-_KINDS: dict[type[Event], TokenKind] = {TextDelta: "text", ReasoningDelta: "reasoning", ToolCallDelta: "tool_call"}
-
-
-def _passed(elapsed_ns: int, limit_seconds: float | None) -> bool:
-    # 0 is no limit.
-    return limit_seconds is not None and 0 < limit_seconds * 1e9 < elapsed_ns

@@ -8,10 +8,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from headrace.errors import UnknownModel, UpstreamKeyMissing
+from headrace.errors import UnknownModel, UpstreamError, UpstreamKeyMissing
 from headrace.interfaces import Provider
-from headrace.requests import Timeouts
+from headrace.requests import Interruption, Timeouts
+from headrace.runs.calibration import Calibrations
+from headrace.runs.circuit import CLOSED, Circuit
+from headrace.runs.recovery import UNWELL, kind_of
+from headrace.runs.retry_tokens import ALL_RETRY_TOKENS, RetryTokens
 from headrace.runs.tokenizer import Tokenizer
+from headrace.settings import Prefill
 
 
 @dataclass(slots=True)
@@ -23,29 +28,68 @@ class Upstream:
     timeouts: Timeouts
     places: asyncio.Semaphore | None = None
     """Limits the runs that use it at once; `None`: no limit."""
+    prefill: Prefill = "none"
+    """How it takes the beginning of an answer that it shall go on with."""
     state: Literal["unused", "well", "unwell"] = "unused"
     """How it was when it was last asked."""
     detail: str | None = None
     """What went wrong then, where something did."""
     may_go_on: Literal["never", "whole answers", "always"] = "never"
     """Whether, left in the middle, it may go on generating all the same; `whole answers`: unless they are streamed."""
+    circuit: Circuit = CLOSED
+    """Whether it is left alone for a while."""
+    retry_tokens: RetryTokens = ALL_RETRY_TOKENS
+    """How many more times it may be asked again."""
+    calibrations: Calibrations = field(default_factory=Calibrations)
+    """How far estimates of its tokens are off."""
 
     @classmethod
-    def limited(cls, name: str, provider: Provider, timeouts: Timeouts, most: int | None) -> Upstream:
+    def limited(
+        cls, name: str, provider: Provider, timeouts: Timeouts, most: int | None, prefill: Prefill | None = None
+    ) -> Upstream:
         """An upstream that at most `most` runs use at once; the others wait. `None`: no limit."""
-        return cls(name, provider, timeouts, None if most is None else asyncio.Semaphore(most))
+        places = None if most is None else asyncio.Semaphore(most)
+        return cls(name, provider, timeouts, places, prefill or "none")
 
     def goes_on_unread(self, *, streamed: bool) -> bool:
         """Whether it may go on generating an answer whose connection is closed (L5)."""
         return self.may_go_on == "always" or (self.may_go_on == "whole answers" and not streamed)
 
-    def was_well(self) -> None:
-        """It answered."""
+    def begin(self, now_ns: int) -> bool:
+        """An attempt begins; whether it is the one that tries out an upstream that was left alone."""
+        before = self.circuit
+        self.circuit = before.tried(now_ns)
+        return self.circuit is not before
+
+    def was_well(self, *, retried: bool = False) -> None:
+        """It answered; `retried`: to an attempt that took a retry token."""
         self.state, self.detail = "well", None
+        self.circuit = self.circuit.succeeded()
+        self.retry_tokens = self.retry_tokens.earned(retried=retried)
 
     def was_unwell(self, detail: str) -> None:
         """It did not do its part."""
         self.state, self.detail = "unwell", detail
+
+    def failed(self, error: UpstreamError, now_ns: int, *, trial: bool) -> None:
+        """An attempt failed; `trial`: the one that tried it out."""
+        kind = kind_of(error)
+        if kind == "refused":
+            self.was_well()  # the fault is the request's
+            return
+        self.was_unwell(error.message)
+        if kind in UNWELL:
+            self.circuit = self.circuit.failed(now_ns, trial=trial)
+        elif trial:
+            self.let_go()
+
+    def retry_helped(self) -> None:
+        """An attempt that took a retry token said something new, though it broke off later."""
+        self.retry_tokens = self.retry_tokens.earned(retried=True)
+
+    def let_go(self) -> None:
+        """The attempt that tried it out ended without telling anything."""
+        self.circuit = self.circuit.let_go()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +100,10 @@ class Candidate:
     model: str
     tokenizer: Tokenizer | None = None
     """Counts the tokens that the upstream does not report; `None`: they are estimated."""
+    on_interruption: Interruption = "continue_same"
+    """What is done when an answer breaks off, where the request does not say."""
+    continue_prompt: bool = False
+    """Whether it is asked in words to go on with an answer, where it takes no beginning."""
 
     @property
     def full_name(self) -> str:

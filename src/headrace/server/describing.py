@@ -14,6 +14,7 @@ from msgspec import Meta
 from headrace.protocols import PROTOCOLS
 from headrace.protocols import answer_shapes as answered
 from headrace.protocols import request_shapes as asked
+from headrace.requests import Interruption
 
 Group: TypeAlias = Literal["OpenAI", "Headrace", "Ollama", "Streams", "Durable Streams", "Server", "Pages"]
 
@@ -89,6 +90,12 @@ OPTIONS = (
         "header",
         Annotated[str, Meta(pattern=r"^(cancel|continue|[0-9]{1,6})$")],
         "What becomes of the answer when its last reader leaves: `cancel`, `continue`, or seconds to wait for one.",
+    ),
+    Parameter(
+        "Headrace-On-Interruption",
+        "header",
+        Interruption,
+        "What becomes of an answer that breaks off: the same model goes on, or any of its list, or it ends there.",
     ),
     Parameter(
         "Headrace-Timeouts",

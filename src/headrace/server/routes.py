@@ -11,6 +11,7 @@ from starlette.types import Receive, Scope
 import headrace
 from headrace.clock import utc_timestamp
 from headrace.protocols import PROTOCOLS
+from headrace.runs import Upstream
 from headrace.server import describing as told
 from headrace.server.describing import Description
 from headrace.server.doors import Door, Handler
@@ -119,10 +120,8 @@ async def health(house: House, scope: Scope, receive: Receive) -> None:
     if house.keyring is not None and outlet_of(scope).caller.key is None:
         send_json(scope, json_text.encode({"status": status, "service": "headrace"}))
         return
-    upstreams = [
-        {"name": upstream.name, "state": upstream.state, "detail": upstream.detail}
-        for upstream in house.runs.models.upstreams.values()
-    ]
+    now = house.clock.monotonic_ns()
+    upstreams = [_health_of(upstream, now) for upstream in house.runs.models.upstreams.values()]
     body = {
         "status": status,
         "service": "headrace",
@@ -133,6 +132,19 @@ async def health(house: House, scope: Scope, receive: Receive) -> None:
         "upstreams": upstreams,
     }
     send_json(scope, json_text.encode(body))
+
+
+def _health_of(upstream: Upstream, now_ns: int) -> dict[str, object]:
+    circuit = upstream.circuit
+    return {
+        "name": upstream.name,
+        "state": upstream.state,
+        "detail": upstream.detail,
+        "circuit": circuit.state(now_ns),
+        "failures_in_a_row": circuit.failures,
+        "left_alone_seconds": round(circuit.seconds_left(now_ns), 1),
+        "retries_left": int(upstream.retry_tokens.left),
+    }
 
 
 async def ready(house: House, scope: Scope, receive: Receive) -> None:

@@ -63,7 +63,7 @@ async def open_house(
             provider = _provider(each, environment, clock)
             stack.push_async_callback(provider.close)
             upstreams[each.name] = Upstream.limited(
-                each.name, provider, each.timeouts.over(settings.timeouts), each.max_concurrent
+                each.name, provider, each.timeouts.over(settings.timeouts), each.max_concurrent, each.prefill
             )
             upstreams[each.name].may_go_on = service_of(each).may_go_on
         log = RequestLog(asyncio.get_running_loop())
@@ -175,7 +175,9 @@ def _named(settings: Settings, upstreams: Mapping[str, Upstream]) -> dict[str, l
             if upstream not in upstreams:
                 known = ", ".join(upstreams)
                 raise SettingsError(f"model {model.name!r}: no upstream {upstream!r}. There are: {known}")
-            candidates.append(Candidate(upstreams[upstream], name, tokenizer))
+            candidates.append(
+                Candidate(upstreams[upstream], name, tokenizer, model.on_interruption, model.continue_prompt)
+            )
         if not candidates:
             raise SettingsError(
                 f'model {model.name!r} has no upstreams: give it some, as ["groq/llama-3.1-8b-instant"]'

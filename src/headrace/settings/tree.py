@@ -11,7 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 import msgspec
 from msgspec import Meta
 
-from headrace.requests import Timeouts
+from headrace.requests import Interruption, Timeouts
 
 Positive: TypeAlias = Annotated[int, Meta(ge=1)]
 Port: TypeAlias = Annotated[int, Meta(ge=0, le=65535, description="a whole number from 0 to 65535")]
@@ -26,6 +26,9 @@ KeyHash: TypeAlias = Annotated[
 UpstreamModel: TypeAlias = Annotated[
     str, Meta(pattern=r"^[^/\s]+/\S.*\Z", description='texts such as "upstream/model"')
 ]
+
+Prefill: TypeAlias = Literal["continue_final_message", "prefix", "assistant", "none"]
+"""How an upstream is given the beginning of an answer that broke off (`headrace.runs.continuing`)."""
 
 DEFAULT_TIMEOUTS = Timeouts(connect=5.0, first_token=120.0, between_tokens=30.0, total=600.0)
 """A cold model may take a minute before its first token and is not cut off (row O6)."""
@@ -110,6 +113,8 @@ class UpstreamSettings(msgspec.Struct, frozen=True):
     """The most requests to it at once; others wait. `None`: no limit."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
     """What it calls the most tokens to generate (row T3). `None`: as the catalogue has it."""
+    prefill: Prefill | None = None
+    """How it takes the beginning of an answer that it shall go on with. `None`: as the catalogue has it."""
     transport: Literal["headrace", "httpx2"] = "headrace"
     """`headrace`: our own client, the quick one. `httpx2`: for proxies, and the way out should ours fail somebody."""
 
@@ -121,6 +126,10 @@ class ModelSettings(msgspec.Struct, frozen=True):
     """What readers ask for; `*` catches every other name."""
     upstreams: tuple[UpstreamModel, ...]
     """`upstream/model`, in the order they are tried."""
+    on_interruption: Interruption = "continue_same"
+    """What is done when an answer breaks off: the same model goes on, or any of `upstreams`, or it ends there."""
+    continue_prompt: bool = False
+    """Whether an upstream that takes no beginning is asked in words to go on, by a message of ours."""
     tokenizer: str | None = None
     """A `tokenizer.json` that counts tokens where the upstream reports none (extra `tokens`). `None`: an estimate."""
 
