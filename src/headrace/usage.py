@@ -76,6 +76,7 @@ def summed(usages: Sequence[Usage]) -> Usage:
         sources.pop() if len(sources) == 1 else "headrace",
         sum(cached) if cached else None,
         sum(reasoning) if reasoning else None,
+        any(usage.may_have_gone_on for usage in usages),
     )
 
 
