@@ -199,6 +199,14 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         [[models]]
         name = "fast"
         upstreams = ["down/echo", "lab/echo"]
+        [[upstreams]]
+        name = "lazy"
+        {base_url}
+        {patient}
+        min_characters_per_second = 50
+        [[models]]
+        name = "guarded"
+        upstreams = ["lazy/drips", "lab/echo"]
         [[models]]
         name = "ends"
         upstreams = ["goes-on/breaks"]
@@ -614,6 +622,13 @@ def asked_for(both: Both, running: Running, model: str) -> list[Any]:
     before = len(both.upstream.requests)
     assert running.error_code(model) == "upstream_truncated"
     return [request["messages"][-1] for request in both.upstream.requests[before:]]
+
+
+@proves("upstreams.min_characters_per_second")
+def _(both: Both) -> None:
+    frames = both.changed.frames("guarded")
+    assert next(frame for frame in frames if frame["type"] == "status")["to"] == "lab/echo"
+    assert frames[-1]["content"] == "abcdefgh"
 
 
 @proves("upstreams.prefill")

@@ -234,3 +234,58 @@ async def test_looking_at_the_timers_of_a_run_that_has_not_begun_or_has_ended_do
     stage.clock.advance(1_000_000)
     run.check_timers(stage.clock.monotonic_ns())
     assert list(run.stream.read(0)) == events
+
+
+def drip(count: int) -> list[list[Event]]:
+    return [[TextDelta("..")] for _ in range(count)]
+
+
+async def test_l29_an_answer_that_begins_too_slowly_is_left_for_the_next_upstream_unseen(stage: Stage) -> None:
+    slow: Script = [*drip(5), "hang"]
+    provider = stage.provide(slow)
+    stage.upstreams["groq"].least_per_second = 50
+    stage.provide(GOOD, name="local")
+    run = stage.prepare()
+    await until(lambda: provider.asked)
+    assert await turn(stage, run, 1.9)
+    assert run.stream.length == 1
+    assert not await turn(stage, run, 0.2)
+    events = await stage.finish(run)
+    assert provider.outcomes == ["cancelled"]
+    assert [event.text for event in events if isinstance(event, TextDelta)] == ["Yes"]
+    status = events[1]
+    assert isinstance(status, Status)
+    assert status.message.startswith("groq/groq-model began with fewer than 50 characters a second")
+
+
+async def test_l29_an_answer_that_is_quick_enough_is_shown_and_never_guarded_again(stage: Stage) -> None:
+    script: Script = [*drip(49), lambda: seen.append(run.stream.length), *drip(2), "hang"]
+    seen: list[int] = []
+    provider = stage.provide(script)
+    stage.upstreams["groq"].least_per_second = 50
+    stage.provide(GOOD, name="local")
+    run = stage.prepare()
+    await until(lambda: run.stream.length == 52)
+    assert seen == [1], "held until it is known to be quick enough"
+    assert await turn(stage, run, 1000)
+    run.cancel(CANCELLED)
+    await stage.finish(run)
+    assert provider.outcomes == ["cancelled"]
+
+
+async def test_l29_where_there_is_no_other_upstream_slow_is_better_than_nothing(stage: Stage) -> None:
+    script: Script = [*drip(1), "hang"]
+    stage.provide(script)
+    stage.upstreams["groq"].least_per_second = 50
+    run = stage.prepare()
+    await until(lambda: run.stream.length == 2)
+    assert await turn(stage, run, 100)
+    run.cancel(CANCELLED)
+    await stage.finish(run)
+
+
+async def test_l29_a_short_answer_that_ends_in_time_is_shown_whole(stage: Stage) -> None:
+    stage.provide(GOOD)
+    stage.upstreams["groq"].least_per_second = 50
+    stage.provide(GOOD, name="local")
+    assert ended(await stage.perform()) == ("stop", None)

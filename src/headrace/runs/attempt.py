@@ -6,15 +6,31 @@ after it a batch goes straight into the stream: `Attempt.write` is the hot path.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 from headrace.clock import Clock
 from headrace.errors import Timer
-from headrace.events import CONTENT, Event, Passthrough, ReasoningDelta, TextDelta, ToolCallDelta, UsageKnown
+from headrace.events import (
+    CONTENT,
+    Event,
+    Passthrough,
+    ReasoningDelta,
+    Sources,
+    Status,
+    TextDelta,
+    ToolCallDelta,
+    UsageKnown,
+)
 from headrace.interfaces import Batch, Stream
 from headrace.requests import GenerationRequest, Timeouts
 from headrace.runs.recovery import MOST_HELD_BYTES, MOST_HELD_CHUNKS
 from headrace.runs.seam import Seam
 from headrace.runs.upstreams import Candidate
 from headrace.timing import Marks, TokenKind
+
+WINDOW_SECONDS = 2.0
+"""How long an upstream that has to say so many characters a second may take for its first ones (L29)."""
 
 
 class Attempt:
@@ -27,6 +43,7 @@ class Attempt:
         timeouts: the timers it is asked under.
         clock: for its marks.
         seam: what it is held against, where it goes on with what another has said.
+        least_per_second: the characters that its upstream has to say in a second while it begins; 0: any number.
     """
 
     __slots__ = (
@@ -34,6 +51,8 @@ class Attempt:
         "_clock",
         "_held",
         "_held_bytes",
+        "_held_characters",
+        "_least",
         "_quiet_since_ns",
         "_seam",
         "_seen_length",
@@ -53,6 +72,7 @@ class Attempt:
         timeouts: Timeouts,
         clock: Clock,
         seam: Seam | None = None,
+        least_per_second: float = 0.0,
     ) -> None:
         self.candidate = candidate
         self.request = request
@@ -67,6 +87,9 @@ class Attempt:
         # What waits for its first content.
         self._held: list[Event] = []
         self._held_bytes = 0
+        # Words are held too, until there are as many as the first seconds have to bring.
+        self._least = least_per_second * WINDOW_SECONDS
+        self._held_characters = 0
         self._seen_length = 0
         self._quiet_since_ns = 0
 
@@ -84,10 +107,13 @@ class Attempt:
         if self._seam is not None and not self.speaking and (rest := self._seam.finish()):
             self._append(self._commit((TextDelta(rest),)))
         if self._held:
-            self._append(self._take_held())
+            self._append(self._commit(()))
 
-    def overdue(self, now_ns: int) -> Timer | None:
-        """The timer that has run out while the upstream is being asked; the total is the run's affair."""
+    def overdue(self, now_ns: int) -> Timer | Literal["too_slow"] | None:
+        """The timer that has run out while the upstream is being asked; the total is the run's affair.
+
+        `too_slow`: the first words came more slowly than they have to.
+        """
         timeouts, marks = self._timeouts, self.marks
         if self.speaking:
             length = self._stream.length
@@ -97,6 +123,8 @@ class Attempt:
             return "between_tokens" if over(now_ns - self._quiet_since_ns, timeouts.between_tokens) else None
         if marks.connected_ns is None and over(now_ns - marks.asked_ns, timeouts.connect):
             return "connect"
+        if marks.first_token_ns is not None:
+            return "too_slow" if over(now_ns - marks.first_token_ns, WINDOW_SECONDS) else None
         # A whole answer has no first token before its last: for it there is only the total.
         if self.request.stream and over(now_ns - marks.asked_ns, timeouts.first_token):
             return "first_token"
@@ -111,17 +139,24 @@ class Attempt:
             batch = _past(self._seam, batch)
         for event in batch:
             if isinstance(event, CONTENT):
-                self.marks.first_token_ns = self._clock.monotonic_ns()
-                self.marks.first_token_kind = _KINDS[type(event)]
-                return self._commit(batch)
-        held = [event for event in batch if isinstance(event, Passthrough | UsageKnown)]
+                if self.marks.first_token_ns is None:
+                    self.marks.first_token_ns = self._clock.monotonic_ns()
+                    self.marks.first_token_kind = _KINDS[type(event)]
+                self._held_characters += _characters_of(batch)
+                if self._held_characters >= self._least:
+                    return self._commit(batch)
+                return self._hold(batch, [each for each in batch if not isinstance(each, Status | Sources)])
+        return self._hold(batch, [event for event in batch if isinstance(event, Passthrough | UsageKnown)])
+
+    def _hold(self, batch: Batch, held: Sequence[Event]) -> Batch:
+        """Holds a part of a batch, and gives the rest; past the bounds, all that was held is given."""
         if not held:
             return batch
         self._held_bytes += sum(map(_bytes_of, held))
         if len(self._held) + len(held) > MOST_HELD_CHUNKS or self._held_bytes > MOST_HELD_BYTES:
             return self._commit(batch)
         self._held.extend(held)
-        return [event for event in batch if not isinstance(event, Passthrough | UsageKnown)]
+        return [event for event in batch if event not in held] if len(held) < len(batch) else []
 
     def _commit(self, batch: Batch) -> Batch:
         self.speaking = True
@@ -156,7 +191,12 @@ def _past(seam: Seam, batch: Batch) -> Batch:
     return new
 
 
+def _characters_of(batch: Batch) -> int:
+    texts = (getattr(event, "text", "") or getattr(event, "arguments", "") for event in batch)
+    return sum(map(len, texts))
+
+
 def _bytes_of(event: Event) -> int:
     if not isinstance(event, Passthrough):
-        return 0
+        return _characters_of((event,))
     return sum(len(bytes(value)) for fields in (event.fields, event.delta_fields) for value in fields.values())

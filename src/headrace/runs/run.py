@@ -11,11 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
 from headrace.clock import Clock
-from headrace.errors import HeadraceError, InternalError, Timer, UpstreamError, UpstreamTimeout
+from headrace.errors import HeadraceError, InternalError, Timer, UpstreamError, UpstreamTimeout, UpstreamTooSlow
 from headrace.events import FINISHED, Ended, Failure, Started, Status, UsageKnown
 from headrace.identifiers import chance
 from headrace.interfaces import Middleware, Stream
@@ -104,7 +105,7 @@ class Run:
         # Whether an upstream was left that may have gone on for nobody.
         self._went_on = False
         # Why the task was told to stop: an ending to write, or a timer that ran out.
-        self._stopped: Failure | UpstreamTimeout | None = None
+        self._stopped: Failure | UpstreamTimeout | UpstreamTooSlow | None = None
 
     async def perform(self) -> None:
         """Runs to the end of the stream. Never raises, except when its task is cancelled by somebody else."""
@@ -173,13 +174,19 @@ class Run:
         if self._limits is None or self._stopped is not None or self._over or self.task is None:
             return
         upstream, timeouts = self._limits
-        timer: Timer | None = None
+        timer: Timer | Literal["too_slow"] | None = None
         if over(now_ns - self._accepted_ns, timeouts.total):
             timer = "total"
         elif self._asking and self._attempt is not None:
             # Not while it waits for a place, or between two attempts: there only the whole time runs.
             timer = self._attempt.overdue(now_ns)
         if timer is None:
+            return
+        if timer == "too_slow":
+            least = self._attempt.candidate.upstream.least_per_second if self._attempt is not None else 0
+            words = f"{upstream} began with fewer than {least:g} characters a second (min_characters_per_second)"
+            self._stopped = UpstreamTooSlow(words, upstream=upstream)
+            self.task.cancel()
             return
         self._stopped = UpstreamTimeout(timer, timeouts.seconds(timer) or 0.0, upstream=upstream)
         self.task.cancel()
@@ -200,7 +207,7 @@ class Run:
         while True:
             attempts_here += 1
             try:
-                return await self._attempt_at(candidate, retried=retried)
+                return await self._attempt_at(candidate, retried=retried, others=bool(left))
             except UpstreamError as error:
                 # Told by its message alone. Its frames lead to the connection that still holds it, and all would wait
                 # for the garbage collector.
@@ -276,26 +283,29 @@ class Run:
         stream = self.stream
         return stream.horizon - len(stream.beginning) + len(stream.appended())
 
-    async def _attempt_at(self, candidate: Candidate, *, retried: bool) -> Ended:
+    async def _attempt_at(self, candidate: Candidate, *, retried: bool, others: bool) -> Ended:
         upstream = candidate.upstream
         self._attempts += 1
         self._attempt = None
         self._limits = (upstream.name, self._prepared.timeouts.over(upstream.timeouts))
         if upstream.places is None:
-            return await self._ask(candidate, retried=retried)
+            return await self._ask(candidate, retried=retried, others=others)
         if upstream.places.locked():
             self.stream.append((Status("waiting", f"waiting for a free place at {upstream.name}"),))
         async with upstream.places:
-            return await self._ask(candidate, retried=retried)
+            return await self._ask(candidate, retried=retried, others=others)
 
-    async def _ask(self, candidate: Candidate, *, retried: bool) -> Ended:
+    async def _ask(self, candidate: Candidate, *, retried: bool, others: bool) -> Ended:
         """Makes one attempt, and lets its upstream's circuit and retry tokens know how it went."""
         assert self._limits is not None
         request, seam = self._prepared, None
         if self._committed:
             request, seam = await self._asked_to_go_on(candidate)
         request = msgspec.structs.replace(request, model=candidate.model)
-        attempt = self._attempt = Attempt(self.stream, candidate, request, self._limits[1], self._clock, seam)
+        # Slow is better than nothing: the guard acts where somebody else could be asked, and nothing was said yet.
+        guarded = others and not self._committed and request.stream
+        least = candidate.upstream.least_per_second if guarded else 0.0
+        attempt = self._attempt = Attempt(self.stream, candidate, request, self._limits[1], self._clock, seam, least)
         if not self._committed:
             self._timed = attempt
         upstream = candidate.upstream

@@ -36,6 +36,8 @@ class Upstream:
     """What went wrong then, where something did."""
     may_go_on: Literal["never", "whole answers", "always"] = "never"
     """Whether, left in the middle, it may go on generating all the same; `whole answers`: unless they are streamed."""
+    least_per_second: float = 0.0
+    """The characters that it has to say in a second while it begins, where another could be asked; 0: any number."""
     circuit: Circuit = CLOSED
     """Whether it is left alone for a while."""
     retry_tokens: RetryTokens = ALL_RETRY_TOKENS

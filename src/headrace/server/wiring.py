@@ -65,6 +65,7 @@ async def open_house(
             upstreams[each.name] = Upstream.limited(
                 each.name, provider, each.timeouts.over(settings.timeouts), each.max_concurrent, each.prefill
             )
+            upstreams[each.name].least_per_second = each.min_characters_per_second
             upstreams[each.name].may_go_on = service_of(each).may_go_on
         log = RequestLog(asyncio.get_running_loop())
         stack.callback(log.flush)

@@ -113,6 +113,8 @@ class UpstreamSettings(msgspec.Struct, frozen=True):
     """The most requests to it at once; others wait. `None`: no limit."""
     max_tokens_field: Literal["max_tokens", "max_completion_tokens"] | None = None
     """What it calls the most tokens to generate (row T3). `None`: as the catalogue has it."""
+    min_characters_per_second: float = 0.0
+    """An answer that begins more slowly is left for the model's next upstream, if it has one; 0: however slowly."""
     prefill: Prefill | None = None
     """How it takes the beginning of an answer that it shall go on with. `None`: as the catalogue has it."""
     transport: Literal["headrace", "httpx2"] = "headrace"
