@@ -90,6 +90,8 @@ class ReaderOptions(msgspec.Struct, frozen=True, gc=False):
     """`None`: as the server has it; 0: none."""
     chunk_size: int | None = None
     """The most characters in one `token` frame; longer deltas are split, nothing is held back (row D7)."""
+    pace: Literal["recorded"] | None = None
+    """`recorded`: each event at its own time after the first. `None`: at once."""
 
     def within(self, view: ReaderOptions) -> ReaderOptions:
         """These, but nothing that `view` does not show, and split as there."""

@@ -499,7 +499,7 @@ def test_without_options_a_reader_gets_everything_and_no_ids(protocol: ReaderPro
         {},
         {"timeouts": None},
         {"on_disconnect": None, "heartbeat_seconds": None, "rationale": None},
-        {"pace": "recorded"},
+        {"tempo": "allegro"},
     ],
     ids=range(4),
 )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Annotated, Any, TypeVar, get_origin
+from typing import Annotated, Any, Literal, TypeVar, get_origin
 
 import msgspec
 
@@ -210,6 +210,7 @@ class Options(msgspec.Struct, frozen=True):
     heartbeat_seconds: float | None = None
     rationale: bool | None = None
     event_ids: bool = False
+    pace: Literal["recorded"] | None = None
 
 
 class _BodyOptions(msgspec.Struct):
@@ -219,6 +220,7 @@ class _BodyOptions(msgspec.Struct):
     heartbeat_seconds: float | None = None
     rationale: bool | None = None
     event_ids: bool | None = None
+    pace: str | None = None
 
 
 def read_options(fields: Fields | None, headers: Mapping[str, str]) -> Options:
@@ -256,6 +258,7 @@ def read_options(fields: Fields | None, headers: Mapping[str, str]) -> Options:
         heartbeat_seconds=heartbeat,
         rationale=rationale,
         event_ids=bool(event_ids),
+        pace=_pace(headers.get("headrace-pace", body.pace)),
     )
 
 
@@ -267,6 +270,14 @@ def _has_options(headers: Mapping[str, str]) -> bool:
         if name.startswith("headrace-"):
             return True
     return False
+
+
+def _pace(value: str | None) -> Literal["recorded"] | None:
+    if value is None:
+        return None
+    if value == "recorded":
+        return "recorded"
+    raise InvalidRequest(f'pace is {value[:50]!r}; it must be "recorded", or be left out', parameter="pace")
 
 
 def _disconnect(value: str | float | None) -> Disconnect | None:
@@ -370,6 +381,7 @@ def reader_options(options: Options, **more: Any) -> ReaderOptions:
     """What one reader wants of the encoding."""
     return ReaderOptions(
         event_ids=options.event_ids,
+        pace=options.pace,
         heartbeat_seconds=options.heartbeat_seconds,
         rationale=True if options.rationale is None else options.rationale,
         **more,

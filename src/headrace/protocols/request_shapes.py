@@ -53,6 +53,8 @@ class RequestOptions(msgspec.Struct):
     """`false`: reasoning is not sent."""
     event_ids: bool | None = None
     """`true`: each frame carries the offset of its event as `id:`."""
+    pace: Literal["recorded"] | None = None
+    """`recorded`: a stream that was recorded is replayed at its own speed."""
 
 
 class Sampling(msgspec.Struct, kw_only=True):

@@ -18,6 +18,7 @@ from headrace.requests import ReaderOptions
 from headrace.server.delivery import Delivery, has_content, until
 from headrace.server.house import House
 from headrace.server.outlet import Headers, outlet_of
+from headrace.server.pacing import PacedStream
 from headrace.server.responses import error_headers, limit_headers, send_json
 from headrace.wire import json_text
 
@@ -86,7 +87,8 @@ async def answer_live(
             return
         if comes_back and protocol.framing.opening:
             outlet.write(protocol.framing.opening)
-        delivery = Delivery(stream, offset, protocol, options, outlet)
+        shown = stream if options.pace is None else PacedStream(stream, offset, outlet.loop)
+        delivery = Delivery(shown, offset, protocol, options, outlet)
         house.deliveries.add(delivery)
         try:
             await delivery.start()

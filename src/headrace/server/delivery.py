@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, Protocol, TypeAlias
 
 from headrace.errors import BelowHorizon, InternalError
-from headrace.events import CONTENT, FINISHED, Ended, Failure
+from headrace.events import CONTENT, FINISHED, Ended, Event, Failure
 from headrace.interfaces import Encoder, Framing, ReaderProtocol, Stream
 from headrace.requests import ReaderOptions
 from headrace.server.outlet import Outlet
@@ -30,6 +30,47 @@ TURN_PIECES = 4
 """How many pieces one reader is given before others have their turn: about a millisecond's work."""
 
 Outcome: TypeAlias = Literal["finished", "gone", "failed"]
+
+
+class Shown(Protocol):
+    """What a delivery reads: a `Stream`, or a view upon one that shows some of it later."""
+
+    @property
+    def id(self) -> str:
+        """As the stream's."""
+        ...
+
+    @property
+    def length(self) -> int:
+        """As the stream's."""
+        ...
+
+    @property
+    def ended(self) -> Ended | None:
+        """As the stream's."""
+        ...
+
+    @property
+    def horizon(self) -> int:
+        """As the stream's."""
+        ...
+
+    @property
+    def beginning(self) -> Sequence[Event]:
+        """As the stream's."""
+        ...
+
+    def read(self, offset: int, limit: int) -> Sequence[Event]:
+        """The events from `offset` on that are shown by now."""
+        ...
+
+    def attach(self, wake: Callable[[], None]) -> None:
+        """Has `wake` called when there may be more to read."""
+        ...
+
+    def detach(self, wake: Callable[[], None]) -> None:
+        """Takes the reader away."""
+        ...
 
 
 class Delivery:
@@ -62,7 +103,7 @@ class Delivery:
     )
 
     def __init__(
-        self, stream: Stream, offset: int, protocol: ReaderProtocol, options: ReaderOptions, outlet: Outlet
+        self, stream: Shown, offset: int, protocol: ReaderProtocol, options: ReaderOptions, outlet: Outlet
     ) -> None:
         self.outcome: asyncio.Future[Outcome] = outlet.loop.create_future()
         self._stream = stream

@@ -79,6 +79,7 @@ _TIMERS = "(connect|first_token|between_tokens|total)=[0-9]{1,6}"
 ENCODING_OPTIONS = (
     Parameter("Headrace-Event-Ids", "header", Flag, "`true`: each frame carries the offset of its event as `id:`."),
     Parameter("Headrace-Rationale", "header", Flag, "`false`: reasoning is not sent."),
+    Parameter("Headrace-Pace", "header", Literal["recorded"], "A recorded stream is replayed at its own speed."),
     Parameter("Headrace-Heartbeat", "header", Seconds, "Seconds that the connection may be silent; 0: for ever."),
 )
 """What every reader of a stream may ask of its encoding."""
@@ -313,6 +314,7 @@ STREAM_EVENTS = Description(
             "Whether the last chunk of OpenAI's protocols holds the usage. Left out: as the first reader asked.",
         ),
         Parameter("event_ids", "query", Flag, "The same as `Headrace-Event-Ids`, which wins over it."),
+        Parameter("pace", "query", Literal["recorded"], "The same as `Headrace-Pace`, which wins over it."),
         Parameter("rationale", "query", Flag, "The same as `Headrace-Rationale`, which wins over it."),
         Parameter("Last-Event-ID", "header", Offset, "The same as `after`, and wins over it."),
         *ENCODING_OPTIONS,

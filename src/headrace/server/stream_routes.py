@@ -149,7 +149,8 @@ def _state(stream: Stream) -> str:
 
 def _headers_of(query: Mapping[str, str]) -> dict[str, str]:
     """The options in a query as the headers they stand for."""
-    return {f"headrace-{name.replace('_', '-')}": query[name] for name in ("event_ids", "rationale") if name in query}
+    names = [name for name in ("event_ids", "pace", "rationale") if name in query]
+    return {f"headrace-{name.replace('_', '-')}": query[name] for name in names}
 
 
 def _query(scope: Scope) -> dict[str, str]:
