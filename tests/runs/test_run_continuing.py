@@ -21,6 +21,7 @@ from headrace.events import (
     UsageKnown,
 )
 from headrace.requests import GenerationRequest, Interruption, Message, Timeouts
+from headrace.runs import Models, Runs
 from headrace.runs.continuing import CONTINUE_PROMPT, MOST_CONTINUATIONS
 from headrace.runs.recovery import ATTEMPTS_PER_UPSTREAM
 from headrace.runs.registry import CANCELLED
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from tests.runs.conftest import Script, Stage
 
     from headrace.settings import Prefill
+
+from tests.runs.conftest import whole_generation
 
 pytestmark = pytest.mark.anyio
 
@@ -333,3 +336,60 @@ async def test_estimates_become_better_by_what_an_upstream_reports_and_stay_mark
         assert usage(await stage.perform(question())) == told.usage
     last = usage(await stage.perform(question()))
     assert (last.prompt_tokens, last.completion_tokens, last.source) == (4, 30, "estimated")
+
+
+class Left:
+    """What a server left: a stream without a run, and the runs of the server after it."""
+
+    def __init__(self, stage: Stage, **more: object) -> None:
+        self.stream = stage.store.create("left", "ann", question(**{"on_disconnect": "continue", **more}))
+        self.stream.append((Started("left", "fast", 1), TextDelta("The mill"), TextDelta(" grinds wheat,")))
+        models = Models(stage.upstreams, {"fast": stage.candidates()})
+        self.runs = Runs(stage.store, models, stage.clock, most=10)
+
+    async def events(self) -> list[Event]:
+        self.runs.open()
+        self.runs.take_up([self.stream])
+        async with asyncio.timeout(5):
+            await until(lambda: self.stream.ended is not None)
+        await self.runs.close()
+        return whole_generation(self.stream)
+
+
+async def test_l7_a_stream_that_a_killed_server_left_is_gone_on_with(stage: Stage) -> None:
+    provider = stage.provide(REST, prefill="assistant")
+    events = await Left(stage).events()
+    assert text(events) == SAID + " rye and oats."
+    assert ending(events).ending == "stop"
+    words = "the server was started again; asking groq/groq-model to go on"
+    assert events[3] == Status("continued", words, destination="groq/groq-model", offset=3)
+    assert provider.asked[0].messages == (Message("user", "Mill?"), Message("assistant", SAID))
+    assert usage(events).completion_tokens == sum(
+        estimated([], [part]).completion_tokens for part in (SAID, " rye and oats.")
+    )
+
+
+@pytest.mark.parametrize(
+    ("prefill", "more"),
+    [
+        ("none", {}),
+        ("assistant", {"on_disconnect": "cancel"}),
+        ("assistant", {"on_disconnect": 10.0}),
+        ("assistant", {"on_interruption": "end"}),
+        ("assistant", {"conversation_id": "c"}),
+        ("assistant", {"model": "gone"}),
+    ],
+)
+async def test_l7_a_stream_that_cannot_be_gone_on_with_ends_interrupted(
+    stage: Stage, prefill: Prefill, more: dict[str, object]
+) -> None:
+    provider = stage.provide(REST, prefill=prefill)
+    events = await Left(stage, **more).events()
+    assert not provider.asked
+    assert (text(events), ending(events).ending) == (SAID, "interrupted")
+
+
+async def test_l7_where_going_on_fails_the_stream_ends_interrupted(stage: Stage) -> None:
+    stage.provide([UpstreamRefused("groq answered 400", upstream="groq", status=400)], prefill="assistant")
+    events = await Left(stage).events()
+    assert (text(events), ending(events).ending) == (SAID, "interrupted")

@@ -15,7 +15,7 @@ import requests
 from tests.server.conftest import DEADLINE_SECONDS, Process, process
 
 from headrace.testing.paced import PacedAnswer
-from headrace.testing.upstream import ScriptedUpstream
+from headrace.testing.upstream import Exchange, ScriptedUpstream, answer, text_chunk
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +96,50 @@ def check_after_restart(folder: Path, settings: str, readers: Sequence[Reader]) 
 @pytest.mark.parametrize("seed", range(10))
 async def test_l7_a_killed_server_has_lost_nothing_that_was_shown(tmp_path: Path, seed: int) -> None:
     await killed_once(tmp_path, seed)
+
+
+async def test_l7_an_answer_that_shall_be_carried_on_is_gone_on_with_after_a_kill(tmp_path: Path) -> None:
+    async def hang_once(exchange: Exchange) -> None:
+        last = exchange.json()["messages"][-1]
+        if last["role"] == "assistant":
+            assert last["content"] == "The mill grinds wheat,"
+            await answer(exchange, [" rye", " and oats."])
+        else:
+            await exchange.head()
+            await exchange.chunk(text_chunk("The mill grinds wheat,"))
+            await exchange.left()
+
+    body = {"model": "lab/m", "stream": True, "messages": [{"role": "user", "content": "Mill?"}]}
+    headers = {"Headrace-On-Disconnect": "continue"}
+    async with ScriptedUpstream(hang_once) as upstream:
+        settings = f'[[upstreams]]\nname = "lab"\nbase_url = "{upstream.base_url}"\nprefill = "assistant"\n'
+
+        def ask(url: str) -> tuple[str, bytes]:
+            address = f"{url}/v1/chat/completions"
+            with requests.post(address, json=body, headers=headers, stream=True, timeout=DEADLINE_SECONDS) as response:
+                return response.headers["Headrace-Stream"], next(response.iter_content(None))
+
+        with process(tmp_path, settings) as server:
+            stream_id, first = await asyncio.to_thread(ask, server.url)
+            assert b"wheat" in first
+            server.popen.kill()
+            server.popen.wait()
+        with process(tmp_path, settings) as server:
+            frames = [msgspec.json.decode(frame[6:]) for frame in await asyncio.to_thread(follow, server, stream_id)]
+    assert (
+        "".join(frame["content"] for frame in frames if frame["type"] == "token")
+        == "The mill grinds wheat, rye and oats."
+    )
+    assert [frame["type"] for frame in frames].count("start") == 1
+    assert any(frame.get("phase") == "continued" for frame in frames)
+    assert next(frame for frame in frames if frame["type"] == "done")["finish_reason"] == "stop"
+
+
+def follow(server: Process, stream_id: str) -> list[bytes]:
+    """The frames of a stream to its end, but for the last."""
+    address = f"{server.url}/v1/streams/{stream_id}/events?protocol=typed_events"
+    response = requests.get(address, timeout=DEADLINE_SECONDS)
+    return [frame for frame in response.content.split(b"\n\n") if frame.startswith(b"data: {")]
 
 
 @pytest.mark.slow

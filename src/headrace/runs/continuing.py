@@ -14,12 +14,13 @@ probabilities of tokens, audio (L25). Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal, TypeAlias
 
 import msgspec
 
 from headrace.events import Event, ReasoningDelta, Status, TextDelta, ToolCallDelta
+from headrace.interfaces import Stream
 from headrace.requests import GenerationRequest, Interruption, Message
 from headrace.runs.seam import Seam
 from headrace.runs.upstreams import Candidate
@@ -80,6 +81,25 @@ def can_go_on(request: GenerationRequest, said: Iterable[Event]) -> bool:
         return False
     wanted = fields.get("response_format")
     return wanted is None or msgspec.json.decode(wanted) in (None, {"type": "text"})
+
+
+def candidate_after_restart(stream: Stream, candidates: Sequence[Candidate]) -> Candidate | None:
+    """Who goes on with a stream whose server stopped: the one that was turned to last; `None`: nobody can.
+
+    Only where its reader wished it to be carried on without one (`on_disconnect`). What was put before the question of
+    a conversation is not kept with its stream, so that nobody could ask the same again.
+    """
+    request, events = stream.request, stream.appended()
+    if request.on_disconnect != "continue" or request.conversation_id is not None or not events:
+        return None
+    turns = sum(isinstance(event, Status) and event.phase == "continued" for event in events)
+    if turns >= MOST_CONTINUATIONS or not text_said(events).strip() or not can_go_on(request, events):
+        return None
+    last = asked_last(events)
+    candidate = next((each for each in candidates if last in (None, each.full_name)), None)
+    if candidate is None or way_of(candidate) is None or policy_of(request, candidate) == "end":
+        return None
+    return candidate
 
 
 def text_said(events: Iterable[Event]) -> str:

@@ -1,4 +1,4 @@
-"""What readers are told when a run turns from one upstream to another, or to the same again: the words of `Status`.
+"""What readers are told when a run turns from one upstream to another, or to the same again, and after a restart.
 
 Pure.
 """
@@ -6,8 +6,15 @@ Pure.
 from __future__ import annotations
 
 from headrace.errors import UpstreamError
-from headrace.events import Status
+from headrace.events import Failure, Status
 from headrace.runs.upstreams import Candidate
+
+INTERRUPTED = Failure(
+    "interrupted",
+    "the server stopped while this answer was being made; what was said before stands",
+    http_status=503,
+    retryable=True,
+)
 
 
 def failed_over(error: UpstreamError, left: Candidate, gone_to: Candidate) -> Status:
@@ -33,6 +40,12 @@ def continued(error: UpstreamError, left: Candidate, gone_to: Candidate, offset:
     origin, destination = left.full_name, gone_to.full_name
     words = f"{_reason(error, left)}; asking {destination} to go on"
     return Status("continued", words, origin=origin, destination=destination, offset=offset)
+
+
+def continued_after_restart(gone_to: Candidate, offset: int) -> Status:
+    """That the server stopped in the middle of an answer, and goes on with it, behind this event at `offset`."""
+    words = f"the server was started again; asking {gone_to.full_name} to go on"
+    return Status("continued", words, destination=gone_to.full_name, offset=offset)
 
 
 def _reason(error: UpstreamError, left: Candidate) -> str:

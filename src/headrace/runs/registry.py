@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from headrace.clock import Clock
-from headrace.errors import Overloaded, StreamExists
+from headrace.errors import HeadraceError, Overloaded, StreamExists
 from headrace.events import Failure
 from headrace.identifiers import StreamIdentifiers
 from headrace.interfaces import Middleware, Observer, Stream, StreamStore
 from headrace.requests import GenerationRequest
+from headrace.runs.continuing import candidate_after_restart
+from headrace.runs.restart import end_interrupted
 from headrace.runs.run import Run
-from headrace.runs.upstreams import Models
+from headrace.runs.upstreams import Candidate, Models
 
 logger = logging.getLogger("headrace.runs")
 
@@ -109,6 +112,21 @@ class Runs:
         self._live[key] = run
         run.task = self._loop.create_task(self._perform(key, run))
         return stream
+
+    def take_up(self, streams: Iterable[Stream]) -> None:
+        """Goes on with streams that a server before this one began, where that is possible; ends the others."""
+        for stream in streams:
+            candidates: Sequence[Candidate] = ()
+            with contextlib.suppress(HeadraceError):  # its model, or the key for it, is no longer there
+                candidates = self.models.candidates(stream.request.model)
+            candidate = candidate_after_restart(stream, candidates)
+            if candidate is None:
+                end_interrupted([stream])
+                continue
+            run = Run(stream, candidates, (), self._clock, after_restart=candidate)
+            key = (stream.owner, stream.id)
+            self._live[key] = run
+            run.task = self._loop.create_task(self._perform(key, run))
 
     def cancel(self, stream: Stream, failure: Failure = CANCELLED) -> None:
         """Stops the stream's run, up to the upstream. One that has ended already stays as it is."""

@@ -1,24 +1,18 @@
 """After a restart: streams that were going on when the process before this one ended are ended honestly.
 
-No stream without a run stays open: each gets its usage, where none is known, and the ending `interrupted` (L7).
-Continuing one instead is not built yet.
+No stream without a run stays open: each gets its usage, where none is known, and the ending `interrupted` (L7). Those
+that somebody can go on with are taken up by a run instead (`Runs.take_up`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from headrace.events import Ended, Event, Failure, UsageKnown
+from headrace.events import Ended, Event, UsageKnown
 from headrace.interfaces import Stream
 from headrace.runs.accounting import estimated_usage, usage_told
+from headrace.runs.notices import INTERRUPTED
 from headrace.timing import Timing
-
-INTERRUPTED = Failure(
-    "interrupted",
-    "the server stopped while this answer was being made; what was said before stands",
-    http_status=503,
-    retryable=True,
-)
 
 
 def end_interrupted(streams: Iterable[Stream]) -> None:

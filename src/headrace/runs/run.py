@@ -32,7 +32,7 @@ from headrace.runs.continuing import (
     text_said,
     way_of,
 )
-from headrace.runs.notices import continued, failed_over, left_alone
+from headrace.runs.notices import INTERRUPTED, continued, continued_after_restart, failed_over, left_alone
 from headrace.runs.reckoning import learn, usage_of, usage_of_all
 from headrace.runs.recovery import Again, End, NextUpstream, choose, decide
 from headrace.runs.seam import Seam
@@ -47,14 +47,17 @@ class Run:
     """Performs one generation into `stream`.
 
     Args:
-        stream: empty; nobody else appends to it.
+        stream: nobody else appends to it.
         candidates: where the model is, in the order of failover; at least one.
         middleware: prepares the request, in this order.
         clock: for the timers and the timing.
+        after_restart: of the candidates, the one that goes on with a stream that a server before this one began;
+            `None`: the stream is empty.
     """
 
     __slots__ = (
         "_accepted_ns",
+        "_after_restart",
         "_asking",
         "_attempt",
         "_attempts",
@@ -76,8 +79,15 @@ class Run:
     )
 
     def __init__(
-        self, stream: Stream, candidates: Sequence[Candidate], middleware: Sequence[Middleware], clock: Clock
+        self,
+        stream: Stream,
+        candidates: Sequence[Candidate],
+        middleware: Sequence[Middleware],
+        clock: Clock,
+        *,
+        after_restart: Candidate | None = None,
     ) -> None:
+        self._after_restart = after_restart
         self.stream = stream
         self.task: asyncio.Task[None] | None = None
         self._candidates = candidates
@@ -111,9 +121,11 @@ class Run:
         """Runs to the end of the stream. Never raises, except when its task is cancelled by somebody else."""
         self._begun = True
         request = self.stream.request
-        self.stream.append(
-            (Started(self.stream.id, request.model, self._clock.unix_ns(), request.language, request.conversation_id),)
-        )
+        if self._after_restart is None:
+            created = self._clock.unix_ns()
+            self.stream.append(
+                (Started(self.stream.id, request.model, created, request.language, request.conversation_id),)
+            )
         foreign: asyncio.CancelledError | None = None
         try:
             ended = await self._work()
@@ -197,8 +209,10 @@ class Run:
         for middleware in self._middleware:
             self._prepared = await middleware.prepare(self._prepared, self.stream.owner)
         left = list(self._candidates)
-        candidate = self._turn_to_one_of(left, left)
-        if candidate is not self._candidates[0]:
+        candidate = self._turn_to_one_of(left if self._after_restart is None else (self._after_restart,), left)
+        if self._after_restart is not None:
+            self._take_up(candidate)
+        elif candidate is not self._candidates[0]:
             self._tell(left_alone(self._candidates[0], candidate, self._clock.monotonic_ns()))
         attempts_here = 0
         retried = False
@@ -249,6 +263,14 @@ class Run:
                             raise broke or error from None
                         finally:
                             broke = None  # it leads to this frame, and the frame would lead to it
+
+    def _take_up(self, candidate: Candidate) -> None:
+        """Goes on where the server before this one stopped, as if an attempt of this run had broken off there."""
+        request = msgspec.structs.replace(self._prepared, model=candidate.model)
+        former = Attempt(self.stream, candidate, request, Timeouts(), self._clock)
+        self._broken_off.append(former)
+        self._committed = self._spent = True
+        self._tell(continued_after_restart(candidate, self._end()))
 
     def _turn_to_one_of(self, those: Sequence[Candidate], left: list[Candidate]) -> Candidate:
         """The next to be asked of `those`, which is taken out of what is `left`."""
@@ -371,6 +393,8 @@ class Run:
     def _ended_by(self, error: HeadraceError) -> Ended:
         # What an upstream broke off is incomplete; what never began, or broke by our own fault, is an error.
         cut = self._committed and isinstance(error, UpstreamError)
+        if cut and self._after_restart is not None and len(self._broken_off) == 1:
+            return Ended("interrupted", INTERRUPTED)  # nobody could go on: that the server stopped is what broke it off
         return Ended("incomplete" if cut else "error", error.failure())
 
     async def _usage_left_out(self, ended: Ended) -> Usage | None:

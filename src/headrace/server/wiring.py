@@ -24,7 +24,6 @@ from headrace.providers import PROVIDERS
 from headrace.providers.catalogue import SERVICES, completed, service_of
 from headrace.providers.offline import OfflineProvider
 from headrace.runs import Candidate, Models, Runs, Tokenizer, Upstream
-from headrace.runs.restart import end_interrupted
 from headrace.server.house import House
 from headrace.server.readers import Readers
 from headrace.settings import Settings, StoreSettings, UpstreamSettings
@@ -85,7 +84,7 @@ async def open_house(
         )
         runs.open()
         if isinstance(store, JournaledStore):
-            end_interrupted(store.unfinished)
+            runs.take_up(store.unfinished)
         stack.push_async_callback(runs.close)
         byte_logs = ByteLogs(
             clock,
