@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,6 +20,7 @@ from headrace.testing.upstream import Exchange, answer, text_chunk
 
 pytestmark = pytest.mark.anyio
 
+OVERLOAD = Path(__file__).parents[2] / "benchmarks" / "overload.py"
 MOST_READERS = 4
 MOST_OF_ONE = 2
 
@@ -123,3 +127,10 @@ async def test_a_reader_that_waits_for_a_whole_answer_is_one_too(place: Place) -
         await until(lambda: len(place.house.readers) == 1)
     await until(lambda: not len(place.house.readers))
     await place.emptied()
+
+
+def test_at_twice_the_load_as_many_answers_become_whole_as_ever() -> None:
+    command = [sys.executable, str(OVERLOAD), "--streams", "30", "--seconds", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    print(done.stdout)
