@@ -123,3 +123,19 @@ async def test_what_is_left_of_a_stream_waits_for_a_slow_reader(place: Place) ->
         await until(lambda: run.ended is not None)
         texts = "".join([text async for text in reader.texts()])
     assert texts == "".join(f"{number}:{LONG[:2000]};" for number in range(300))
+
+
+@pytest.mark.parametrize("stream", [True, False], ids=["streamed", "whole"])
+async def test_a_reader_that_closes_its_sending_side_has_left(place: Place, stream: bool) -> None:
+    # From here it looks like any reader that closed its connection: both send a FIN and nothing else.
+    async def say_one(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.chunk(text_chunk("One"))
+        await exchange.left()
+
+    async with place.upstream(say_one) as upstream:
+        async with connected(place.port, encoded("POST", "/v1/chat/completions", chat(stream=stream))) as reader:
+            await until(lambda: bool(upstream.exchanges))
+            reader.half_close()
+            await until(lambda: not len(place.house.runs), seconds=0.25)
+        await upstream.emptied()
