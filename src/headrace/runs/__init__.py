@@ -1,7 +1,7 @@
 """One generation from its first event to its last: the run, its registry, its upstreams, and what it does on failure.
 
-Floor 4. May import floors 0 to 2; the rooms of floor 3 it meets in `headrace.interfaces` alone. Nothing but `run.py`
-appends to a generation's stream.
+Floor 4. May import floors 0 to 2; the rooms of floor 3 it meets in `headrace.interfaces` alone. Nothing but a
+run appends to a generation's stream (`run.py`, and `attempt.py` for what an upstream says).
 """
 
 from headrace.runs.registry import Runs
