@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import socket
 import zlib
@@ -15,6 +16,7 @@ from contextlib import AbstractAsyncContextManager
 
 import pytest
 
+from headrace.providers.http_connection import Connection
 from headrace.providers.transport import Response, Transport
 from headrace.testing.upstream import Exchange, ScriptedUpstream
 from headrace.testing.waiting import turns, until
@@ -89,6 +91,34 @@ async def test_cancelling_while_connecting_leaves_no_socket(opened: Opened) -> N
                     with pytest.raises(asyncio.CancelledError):
                         await task
                     await until(lambda: sockets() == before)
+
+
+async def test_what_was_cancelled_while_connecting_does_not_wait_for_the_garbage_collector(opened: Opened) -> None:
+    def held() -> int:
+        return sum(isinstance(each, Connection) for each in gc.get_objects())
+
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen(0)
+        address = server.getsockname()
+        with socket.create_connection(address):
+            async with opened(f"http://127.0.0.1:{address[1]}/v1") as transport:
+                open_before = sockets()
+                gc.collect()
+                gc.disable()
+                try:
+                    before = held()
+                    for _ in range(5):
+                        task = asyncio.ensure_future(send(transport))
+                        await until(lambda: sockets() > open_before)
+                        task.cancel()
+                        await asyncio.wait([task])
+                        await until(lambda: sockets() == open_before)
+                    del task
+                    await turns(5)
+                    assert held() == before
+                finally:
+                    gc.enable()
 
 
 async def test_cancelling_while_tls_is_negotiated_closes_the_connection(opened: Opened) -> None:

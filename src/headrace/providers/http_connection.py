@@ -105,7 +105,9 @@ class Connection(asyncio.Protocol):
         self._released: asyncio.TimerHandle | None = None
         # The parser calls this once for each chunk: a list's own append, so that no frame of ours runs per chunk.
         self.on_body = self._body.append
-        self._parser: httptools.HttpResponseParser | None = httptools.HttpResponseParser(self)
+        # The two hold each other: made when a connection was, since of a try that is given up `connection_lost` never
+        # hears, which parts them.
+        self._parser: httptools.HttpResponseParser | None = None
 
     # -- the request's side
 
@@ -207,6 +209,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # uvloop's transports are asyncio.Transport in everything but their base class.
         self._transport = cast("asyncio.Transport", transport)
+        self._parser = httptools.HttpResponseParser(self)
 
     def data_received(self, data: bytes) -> None:
         self.spoke = True
