@@ -78,6 +78,11 @@ class Running:
         with self.request(method, path, body, **headers) as response:
             return response.status
 
+    def json(self, path: str) -> Any:
+        """What a `GET` gives."""
+        with self.request("GET", path) as response:
+            return json.loads(response.read())
+
     def connect(self) -> socket.socket:
         """A bare connection."""
         place = urlsplit(self.url)
@@ -393,8 +398,13 @@ def _(both: Both) -> None:
     with both.changed.connect() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.sendall(head + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        time.sleep(2.5)  # this is the stall that is measured: a reader that takes nothing
-        read = 0
+        read = len(beginning := connection.recv(4096))
+        stream_id = beginning.lower().partition(b"headrace-stream: ")[2].partition(b"\r\n")[0].decode()
+        # From here on it takes nothing, until the server has had enough of that.
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while both.changed.json(f"/v1/streams/{stream_id}")["readers"]:
+            assert time.monotonic() < deadline, "the connection is still open"
+            time.sleep(0.05)
         with suppress(ConnectionError):
             while piece := connection.recv(1 << 20):
                 read += len(piece)
