@@ -97,6 +97,13 @@ async def test_what_was_cancelled_while_connecting_does_not_wait_for_the_garbage
     def held() -> int:
         return sum(isinstance(each, Connection) for each in gc.get_objects())
 
+    async def give_up(transport: Transport) -> None:
+        task = asyncio.ensure_future(send(transport))
+        await until(lambda: sockets() > open_before)
+        task.cancel()
+        await asyncio.wait([task])
+        await until(lambda: sockets() == open_before)
+
     with socket.socket() as server:
         server.bind(("127.0.0.1", 0))
         server.listen(0)
@@ -109,12 +116,7 @@ async def test_what_was_cancelled_while_connecting_does_not_wait_for_the_garbage
                 try:
                     before = held()
                     for _ in range(5):
-                        task = asyncio.ensure_future(send(transport))
-                        await until(lambda: sockets() > open_before)
-                        task.cancel()
-                        await asyncio.wait([task])
-                        await until(lambda: sockets() == open_before)
-                    del task
+                        await give_up(transport)
                     await turns(5)
                     assert held() == before
                 finally:
