@@ -93,7 +93,7 @@ export function Figures({ answer }) {
     ["model", "Model", answer.model.value],
     ["ttft", "Time to the first token", first == null ? null : `${duration(first)} to first token`],
     ["rate", "Tokens a second", rate === null ? null : `${mark}${rounded(rate)} tokens/s`],
-    ["tokens", usage ? `Tokens, ${usage.completion_source}` : "", tokens == null ? null : `${mark}${tokens} tokens`],
+    ["tokens", usage ? `Tokens, ${usage.completion_source}` : "", tokens ? `${mark}${tokens} tokens` : null],
     ["total", "Whole time", total == null ? null : `${duration(total)} in all`],
     ["attempts", "Times an upstream was asked", timing?.attempts > 1 ? `${timing.attempts} attempts` : null],
   ];

@@ -17,7 +17,7 @@ export function drawing(draw) {
     }
     due = false;
     const began = performance.now();
-    draw();
+    draw(); // which may ask for the next frame
     notBefore = now + (performance.now() - began) * SHARE;
   };
   return () => {

@@ -29,7 +29,7 @@ const ALLOWED = {
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
   RETURN_DOM_FRAGMENT: true,
 };
-const TEXT_BLOCKS = "p, li, h1, h2, h3, h4, h5, h6, blockquote, td, th";
+const TEXT_BLOCKS = "p, ul, ol, li, h1, h2, h3, h4, h5, h6, blockquote, td, th";
 
 DOMPurify.addHook("afterSanitizeAttributes", (node) => {
   if (node.nodeName !== "A") return;

@@ -14,8 +14,10 @@ export function Prose({ answer, ondrawn }) {
       const whole = answer.ending.peek() !== null;
       const state = `${answer.text.length} ${whole}`;
       if (state === drawn) return;
-      drawn = state;
-      writing.draw(answer.text, whole);
+      const complete = writing.draw(answer.text, whole);
+      if (complete) drawn = state;
+      else draw();
+      place.current?.setAttribute("aria-busy", String(!(whole && complete)));
       ondrawn();
     });
     answer.listeners.add(draw);

@@ -55,10 +55,10 @@ function Sheet({ shown, title, kind, onclose, children }) {
   const clicked = (event) => event.target === sheet.current && onclose();
   return html`<dialog ref=${sheet} class=${`sheet ${kind}`} aria-label=${title} onClose=${onclose} onClick=${clicked}>
     <div class="inside">
-      <header>
+      <div class="heading">
         <h2>${title}</h2>
         <button type="button" class="sign" aria-label="Close" onClick=${onclose}><${Icon} name="close" /></button>
-      </header>
+      </div>
       ${shown && children}
     </div>
   </dialog>`;

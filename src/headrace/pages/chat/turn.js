@@ -13,7 +13,7 @@ export function Turn({ turn, house, ondrawn }) {
   const answer = answers[place];
   return html`<article class="turn">
     <h2 class="unseen">Question</h2>
-    <div class="question" dir="auto">${turn.question}</div>
+    <div class="question"><div dir="auto">${turn.question}</div></div>
     <div class="answer" key=${place} aria-busy=${answer.running ? "true" : "false"}>
       <h2 class="unseen">Answer</h2>
       ${answer.thinks.value && html`<${Rationale} answer=${answer} />`}

@@ -6,6 +6,10 @@ import { blocksOf, elementsOf } from "./markdown.js";
 
 const OPEN_FENCE = /^ {0,3}(`{3,}|~{3,})[^\n]*(?:\n|$)/;
 
+/** How much is read at once, in characters, and how long it is drawn in one frame. */
+const MOST_READ = 4096;
+const MOST_MILLISECONDS = 8;
+
 /** Draws a growing text into `element`. */
 export class Writing {
   /**
@@ -25,12 +29,32 @@ export class Writing {
   }
 
   /**
-   * Draws what is there.
+   * Draws what is there, or as much of it as one frame has room for.
    * @param {string} text All of it so far.
    * @param {boolean} whole Whether nothing comes after it.
+   * @returns {boolean} Whether everything is drawn; if not, call it again in the next frame.
    */
   draw(text, whole) {
-    const rest = text.replaceAll("\r", "").slice(this._done);
+    const began = performance.now();
+    const all = text.includes("\r") ? text.replaceAll("\r", "") : text;
+    for (let length = MOST_READ; ; ) {
+      const rest = all.slice(this._done, this._done + length);
+      const last = this._done + rest.length === all.length;
+      const before = this._done;
+      this._drawPiece(rest, whole && last);
+      if (last) {
+        if (whole && this._defines) this._drawAnew(all);
+        return true;
+      }
+      // One block that is longer than what was read: more of it is needed to see where it ends.
+      if (this._done === before) length *= 2;
+      else length = MOST_READ;
+      if (performance.now() - began > MOST_MILLISECONDS && this._done !== before) return false;
+    }
+  }
+
+  /** Draws a piece that begins behind what is finished. */
+  _drawPiece(rest, whole) {
     const tokens = blocksOf(rest);
     this._defines ||= Object.keys(tokens.links).length > 0;
     let last = tokens.length - 1;
@@ -38,7 +62,6 @@ export class Writing {
     const staying = whole ? tokens.length : last >= 0 && isClosedFence(tokens[last], last + 1 < tokens.length) ? last + 1 : Math.max(0, last);
     for (const token of tokens.slice(0, staying)) this._stay(token);
     this._drawTail(whole || staying > last ? null : tokens[last]);
-    if (whole && this._defines) this._drawAnew(text);
   }
 
   /** Once, at the end: an address at the foot of the text belongs to links in blocks that were finished before it. */
@@ -47,7 +70,7 @@ export class Writing {
     this._done = 0;
     this._tail.replaceChildren();
     this.element.replaceChildren(this._tail);
-    for (const token of blocksOf(text.replaceAll("\r", ""))) this._stay(token);
+    for (const token of blocksOf(text)) this._stay(token);
   }
 
   _stay(token) {

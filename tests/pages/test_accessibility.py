@@ -1,0 +1,100 @@
+"""What axe-core has to say of the chat page in each of its states: nothing."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from tests.pages.surroundings import Model, model
+from tests.pages.test_chat_page import SETTINGS, ask, until_words, whole
+from tests.server.browsing import browser, page_of
+from tests.server.conftest import process
+
+AXE, AXE_SHA256 = "axe-core@4.14.1", "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
+
+SAID = """# A title
+
+A paragraph with **bold**, `code` and a [link](https://example.com).
+
+| a | b |
+| - | - |
+| 1 | 2 |
+
+```python
+def greet(name: str) -> str:
+    return f"hello {name}"
+```
+
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def axe(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The checker, as published; too large to lie in the repository."""
+    folder = tmp_path_factory.mktemp("axe")
+    npm = shutil.which("npm")
+    assert npm is not None, "npm is not installed, and it fetches axe-core: apt install npm"
+    packed = subprocess.run([npm, "pack", "--silent", AXE], cwd=folder, check=True, capture_output=True, timeout=60)
+    with tarfile.open(folder / packed.stdout.decode().split()[-1]) as archive:
+        held = archive.extractfile("package/axe.min.js")
+        assert held is not None
+        source = held.read()
+    assert hashlib.sha256(source).hexdigest() == AXE_SHA256
+    return source.decode()
+
+
+def violations(page: Page, axe: str) -> list[str]:
+    page.evaluate(axe)
+    found = page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+    return [f"{each['id']}: {node['html']}" for each in found["violations"] for node in each["nodes"]]
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_axe_finds_nothing_in_any_state(chromium: Browser, tmp_path: Path, axe: str, dark: bool) -> None:
+    said = Model([SAID, *["word "] * 2000], pause_seconds=0.01, rationale=["Because."])
+    with (
+        model(said),
+        process(tmp_path, SETTINGS.format(url=said.base_url)) as server,
+        page_of(chromium, dark=dark, width=390 if dark else 1280) as (page, watched),
+    ):
+        page.goto(f"{server.url}/chat")
+        expect(page.get_by_role("textbox")).to_be_visible()
+        assert violations(page, axe) == [], "empty"
+        ask(page)
+        until_words(page, 60)
+        expect(page.locator(".hljs-keyword").first).to_be_visible()
+        assert violations(page, axe) == [], "streaming"
+        page.get_by_role("button", name="Stop").click()
+        whole(page)
+        assert violations(page, axe) == [], "stopped"
+        said.pieces, said.finish = ["Half of"], None
+        ask(page, "Again?")
+        expect(page.locator(".ending.cut")).to_be_visible()
+        assert violations(page, axe) == [], "cut"
+        said.refusal = 404
+        ask(page, "And now?")
+        expect(page.locator(".ending.failed")).to_be_visible()
+        assert violations(page, axe) == [], "failed"
+        page.get_by_role("button", name="Conversations").click()
+        expect(page.locator(".list li")).to_have_count(1)
+        assert violations(page, axe) == [], "conversations"
+        page.keyboard.press("Escape")
+        page.locator("main").click(position={"x": 3, "y": 3})
+        page.get_by_role("textbox").focus()
+        page.keyboard.press("?")
+        expect(page.get_by_role("dialog")).to_be_visible()
+        assert violations(page, axe) == [], "keys"
+        assert watched.messages == []
+        assert watched.strangers == []
