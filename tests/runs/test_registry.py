@@ -237,6 +237,29 @@ async def test_l19_a_hundred_neighbours_of_a_run_that_failed_finish_untouched(
     assert endings == ["error"] + ["stop"] * 100
 
 
+class Unable:
+    """A middleware with a mistake."""
+
+    async def prepare(self, request: GenerationRequest, owner: str) -> GenerationRequest:
+        raise RuntimeError("a mistake of ours")
+
+
+async def test_l19_a_mistake_in_middleware_ends_its_stream_and_a_hundred_neighbours_finish_untouched(
+    stage: Stage, caplog: pytest.LogCaptureFixture
+) -> None:
+    stage.provide(*[GOOD] * 100)
+    with caplog.at_level(logging.CRITICAL, "headrace.runs"):
+        async with opened(stage, most=200) as runs:
+            streams = [runs.start(REQUEST, "ann", middleware=(Unable(),))]
+            streams += [runs.start(REQUEST, "ann") for _ in range(100)]
+            ended = [await finished(stream) for stream in streams]
+    assert [each.ending for each in ended] == ["error"] + ["stop"] * 100
+    failure = ended[0].failure
+    assert failure is not None
+    assert failure.code == "internal_error"
+    assert "a mistake of ours" not in failure.message
+
+
 class Remembering:
     """An observer that remembers what it was told."""
 
