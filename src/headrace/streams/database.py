@@ -116,9 +116,9 @@ class Database:
 
     # --- the journal
 
-    def write_group(self, entries: bytes) -> int:
-        """Keeps a group of journal entries, durably once this returns; gives its sequence number."""
-        return self._connection.execute("INSERT INTO journal (entries) VALUES (?)", (entries,)).lastrowid or 0
+    def write_group(self, sequence: int, entries: bytes) -> None:
+        """Keeps a group of journal entries under its sequence number, durably once this returns."""
+        self._connection.execute("INSERT INTO journal (sequence, entries) VALUES (?, ?)", (sequence, entries))
 
     def groups(self) -> Iterator[tuple[int, bytes]]:
         """All groups with their sequence numbers, in the order they were written."""
@@ -129,11 +129,12 @@ class Database:
 
         Gives whether there are more of them: a whole journal at once would keep everything else waiting.
         """
-        deleted = self._connection.execute(
+        self._connection.execute(
             "DELETE FROM journal WHERE sequence <= ? AND sequence < (SELECT min(sequence) FROM journal) + ?",
             (through, most),
-        ).rowcount
-        return deleted == most
+        )
+        (first,) = self._connection.execute("SELECT min(sequence) FROM journal").fetchone()
+        return first is not None and first <= through
 
     # --- streams that are written down
 
@@ -142,7 +143,10 @@ class Database:
         self._connection.execute("BEGIN IMMEDIATE")
         try:
             self._connection.executemany(
-                "INSERT INTO chunks (stream, first, events) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", chunks
+                # One that is there is of a write that was reported as failed and was not; this one may hold more.
+                "INSERT INTO chunks (stream, first, events) VALUES (?, ?, ?) "
+                "ON CONFLICT (stream, first) DO UPDATE SET events = excluded.events",
+                chunks,
             )
             self._connection.executemany(
                 f"INSERT INTO streams ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "

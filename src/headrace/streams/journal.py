@@ -37,6 +37,7 @@ JOURNAL_BYTES = 8 << 20
 # How much of that is done between two groups: about two milliseconds' work.
 SLICE_EVENTS = 2000
 SLICE_GROUPS = 100
+SLICE_DELETIONS = 100
 CHUNK_EVENTS = 512
 # After a write that failed, compaction rests: the disk is full, most likely, and it would only fail again.
 REST_SECONDS = 5.0
@@ -48,6 +49,10 @@ class Journaled(Protocol):
     number: int
     deleted: bool
 
+    @property
+    def length(self) -> int:
+        """How many of its events readers may have."""
+
     def show(self, length: int) -> None:
         """Its events before offset `length` are written down: readers may have them."""
 
@@ -57,8 +62,11 @@ class Journaled(Protocol):
     def not_stored(self) -> int:
         """How many of its events are in the journal alone."""
 
-    def written_down(self) -> tuple[Row, list[Piece]]:
-        """Itself as a row, and the pieces of it that are not in the file yet."""
+    def is_stored(self) -> bool:
+        """Whether all of it is in the file, the ending too."""
+
+    def written_down(self, most: int) -> tuple[Row, list[Piece]]:
+        """Itself as a row, with the next of its shown events that are not in the file yet, at most so many."""
 
     def stored(self, length: int) -> None:
         """Its events before offset `length` are in the file by themselves."""
@@ -84,21 +92,29 @@ class Journal:
         # Whether a job is under way, or about to be.
         self._busy = False
         self._bytes = 0
+        # The number of the last group that was put, and of the last that was written down.
+        self._group = 0
         self._last_group = 0
         self._last_seen_group = 0
         # Streams with events that are in the journal alone.
         self._unstored: dict[Journaled, int] = {}
-        self._compaction: deque[Journaled] | None = None
+        # Those that a compaction has still to write down, each up to an offset.
+        self._compaction: deque[tuple[Journaled, int]] | None = None
         self._compacted_through = 0
         self._rests_until = 0.0
         self._slices_turn = False
+        # Deleted streams: those that the next group tells of; those it told of, still in the file; and those of a write
+        # that failed, which are told again when one did not.
+        self._deleting: list[int] = []
         self._deletions: list[int] = []
+        self._owed: list[int] = []
         self._gone: Callable[[Sequence[int]], None] | None = None
         self._idle: asyncio.Future[None] | None = None
 
-    def create(self, entry: Created) -> None:
-        """A stream begins."""
+    def create(self, stream: Journaled, entry: Created) -> None:
+        """A stream begins. It is told `break_off` where that cannot be written down."""
         self._entries.append(entry)
+        self._waiting[stream] = 0
         if not self._busy:
             self._go()
 
@@ -112,8 +128,7 @@ class Journal:
 
     def delete(self, numbers: Sequence[int], gone: Callable[[Sequence[int]], None]) -> None:
         """Streams are forgotten; `gone` is told of those that are in the file no more."""
-        self._entries.extend(map(Deleted, numbers))
-        self._deletions.extend(numbers)
+        self._deleting.extend(numbers)
         self._gone = gone
         if not self._busy:
             self._go()
@@ -124,15 +139,16 @@ class Journal:
 
     def found(self, last_group: int, streams: Iterable[Journaled]) -> None:
         """The journal was there when it was opened: its last group, and the streams whose events it alone holds."""
-        self._last_group = last_group
+        self._last_group = self._group = last_group
         self._unstored.update(dict.fromkeys(streams, 0))
         self.compact()
 
     def compact(self) -> None:
         """Begins to write the streams down by themselves, so that the journal can be dropped."""
         if self._compaction is None:
-            self._compaction = deque(self._unstored)
+            self._compaction = deque((stream, stream.length) for stream in self._unstored)
             self._unstored = {}
+            self._pay()
             self._compacted_through = self._last_group
             self._bytes = 0
             if not self._busy:
@@ -140,7 +156,8 @@ class Journal:
 
     def compact_if_quiet(self) -> None:
         """The same, where nothing was written since this was asked before."""
-        if self._last_group == self._last_seen_group and self._unstored and self._loop.time() >= self._rests_until:
+        something = self._unstored or self._owed or self._bytes
+        if something and self._last_group == self._last_seen_group and self._loop.time() >= self._rests_until:
             self.compact()
         self._last_seen_group = self._last_group
 
@@ -169,15 +186,27 @@ class Journal:
 
     def _next(self) -> None:
         """Chooses the next job: groups come first, and compaction has every second turn."""
-        if self._entries and not (self._slices_turn and self._compaction is not None):
+        if (self._entries or self._deleting) and not (
+            self._slices_turn and (self._compaction is not None or self._deletions)
+        ):
             self._slices_turn = True
             entries, self._entries = self._entries, []
             waiting, self._waiting = self._waiting, {}
+            deleting: Sequence[int] = ()
+            if self._deleting:
+                deleting, self._deleting = self._deleting, []
+                entries.extend(map(Deleted, deleting))
+            # Never given twice, so that no group is taken for one of those that a compaction drops.
+            self._group += 1
+            group = self._group
             self._writer.put(
-                lambda: self._write_group(entries), lambda result: self._group_written(entries, waiting, result)
+                lambda: self._write_group(group, entries),
+                lambda result: self._group_written(group, entries, waiting, deleting, result),
             )
         elif self._deletions:
-            numbers, self._deletions = self._deletions, []
+            self._slices_turn = False
+            numbers = self._deletions[:SLICE_DELETIONS]
+            del self._deletions[:SLICE_DELETIONS]
             self._writer.put(
                 lambda: self._database.delete_streams(numbers), lambda result: self._deleted(numbers, result)
             )
@@ -190,24 +219,32 @@ class Journal:
                 self._idle.set_result(None)
                 self._idle = None
 
-    def _write_group(self, entries: list[Entry]) -> tuple[int, int]:
+    def _write_group(self, group: int, entries: list[Entry]) -> int:
         data = records.encode(entries)
-        return self._database.write_group(data), len(data)
+        self._database.write_group(group, data)
+        return len(data)
 
     def _group_written(
-        self, entries: list[Entry], waiting: dict[Journaled, int], result: tuple[int, int] | Exception
+        self,
+        group: int,
+        entries: list[Entry],
+        waiting: dict[Journaled, int],
+        deleting: Sequence[int],
+        result: int | Exception,
     ) -> None:
         if isinstance(result, Exception):
+            self._owed.extend(deleting)
             self._refuse(waiting, result)
             self._next()
             return
         self.failure = None
-        self._last_group, size = result
-        self._bytes += size
+        self._last_group = group
+        self._bytes += result
+        if deleting:
+            self._deletions.extend(deleting)
+        if self._owed and self._loop.time() >= self._rests_until:
+            self._pay()
         self._unstored.update(waiting)
-        # The next group is under way while readers are given this one.
-        if self._bytes > self._most_bytes and self._compaction is None and self._loop.time() >= self._rests_until:
-            self.compact()
         if len(entries) >= BUSY_ENTRIES and self._compaction is None:
             self._loop.call_later(GATHER_SECONDS, self._next)
         else:
@@ -217,6 +254,9 @@ class Journal:
                 stream.show(length)
             except Exception:
                 logger.exception("a reader of stream number %d failed", stream.number)
+        # After readers were given this group: what they were not given is not written down.
+        if self._bytes > self._most_bytes and self._compaction is None and self._loop.time() >= self._rests_until:
+            self.compact()
 
     def _refuse(self, waiting: dict[Journaled, int], error: Exception) -> None:
         """What could not be written down is taken back: no reader has seen it, and none will."""
@@ -227,7 +267,7 @@ class Journal:
         ).failure()
         broken = {**waiting, **self._waiting}
         numbers = {stream.number for stream in broken}
-        self._entries = [each for each in self._entries if isinstance(each, Deleted) or each.number not in numbers]
+        self._entries = [each for each in self._entries if each.number not in numbers]
         self._waiting = {}
         for stream in broken:
             try:
@@ -238,42 +278,46 @@ class Journal:
 
     def _deleted(self, numbers: Sequence[int], result: Exception | None) -> None:
         if result is not None:
-            # What is left in the file is deleted again at the next start, from the journal.
-            logger.error("deleted streams are still in the file: %s", result)
+            # The journal, which tells of it, has to stay until they are gone; so have streams that took their ids.
+            logger.error("deleted streams are still in the file (%s); that is tried again later", result)
+            self._owed.extend(numbers)
+            self._give_up_compaction(result)
         elif self._gone is not None:
             self._gone(numbers)
         self._next()
 
     # --- compaction
 
-    def _compact_slice(self, streams: deque[Journaled]) -> None:
-        chosen: list[Journaled] = []
+    def _compact_slice(self, streams: deque[tuple[Journaled, int]]) -> None:
+        chosen: list[tuple[Journaled, int]] = []
         events = 0
         while streams and events < SLICE_EVENTS:
-            stream = streams.popleft()
-            if stream.deleted:
-                continue
-            chosen.append(stream)
-            events += stream.not_stored() + 50  # a row costs something too
+            stream, through = streams.popleft()
+            if stream.deleted or stream.is_stored():
+                continue  # the second may be left to the file by now, and deleted there without being told
+            chosen.append((stream, through))
+            events += min(stream.not_stored(), SLICE_EVENTS) + 50  # a row costs something too
         if chosen:
             self._writer.put(lambda: self._write_streams(chosen), lambda result: self._stored(chosen, result))
         else:
-            through = self._compacted_through
-            self._writer.put(lambda: self._database.drop_groups(through, SLICE_GROUPS), self._dropped)
+            group = self._compacted_through
+            self._writer.put(lambda: self._database.drop_groups(group, SLICE_GROUPS), self._dropped)
 
-    def _write_streams(self, streams: list[Journaled]) -> list[int]:
-        written = [stream.written_down() for stream in streams]
+    def _write_streams(self, streams: list[tuple[Journaled, int]]) -> list[int]:
+        written = [stream.written_down(SLICE_EVENTS) for stream, _ in streams]
         rows = [row for row, _ in written]
         self._database.write_streams(rows, [piece for _, pieces in written for piece in pieces])
         return [row.length for row in rows]
 
-    def _stored(self, streams: list[Journaled], lengths: list[int] | Exception) -> None:
+    def _stored(self, streams: list[tuple[Journaled, int]], lengths: list[int] | Exception) -> None:
         if isinstance(lengths, Exception):
-            self._unstored.update(dict.fromkeys(streams, 0))
+            self._unstored.update(dict.fromkeys((stream for stream, _ in streams), 0))
             self._give_up_compaction(lengths)
         else:
-            for stream, length in zip(streams, lengths, strict=True):
+            for (stream, through), length in zip(streams, lengths, strict=True):
                 stream.stored(length)
+                if length < through and self._compaction is not None:
+                    self._compaction.append((stream, through))
         self._next()
 
     def _dropped(self, more: bool | Exception) -> None:
@@ -283,11 +327,16 @@ class Journal:
             self._compaction = None
         self._next()
 
+    def _pay(self) -> None:
+        """Has what is owed tried again."""
+        self._deleting.extend(self._owed)
+        self._owed = []
+
     def _give_up_compaction(self, error: Exception) -> None:
         """The journal stays as it is, so nothing is lost; it is tried again later."""
         logger.warning("the journal could not be shortened (%s); it is tried again later", error)
         if self._compaction is not None:
-            self._unstored.update(dict.fromkeys(self._compaction, 0))
+            self._unstored.update(dict.fromkeys((stream for stream, _ in self._compaction), 0))
         self._compaction = None
         self._bytes = self._most_bytes
         self._rests_until = self._loop.time() + REST_SECONDS

@@ -113,8 +113,9 @@ class JournaledStore:
         self._number += 1
         written = records.encode_request(request)
         entry = Created(self._number, owner, stream_id, self._clock.unix_ns(), written)
-        stream = self._remember(entry, request)
-        self._journal.create(entry)
+        stream = self._made(entry, request)
+        self._shelve(stream)
+        self._journal.create(stream, entry)
         return stream
 
     def open(self, stream_id: str, owner: str) -> Stream:
@@ -151,11 +152,13 @@ class JournaledStore:
             self._owners.get(owner) if conversation_id is None else self._conversations.get((owner, conversation_id))
         )
         present = (stream for stream in reversed((in_memory or {}).values()) if stream.number < last)
+        if state == "running":
+            # Whatever goes on is in memory: the file, which may hold very many that ended, is not looked through.
+            return tuple(islice((stream for stream in present if stream.ended is None), limit))
         with closing(self._reading.newest(owner, last, conversation_id)) as rows:
             stored = (row for row in rows if row.number not in self._deleted and (owner, row.id) not in self._streams)
             newest_first: Iterator[JournaledStream | Row] = merge(present, stored, key=lambda each: -each.number)
-            # One that goes on is in memory.
-            wanted = (each for each in newest_first if state is None or _is_running(each) == (state == "running"))
+            wanted = (each for each in newest_first if state is None or not _is_running(each))
             page = self._ask(lambda: tuple(islice(wanted, limit)))
         return [each if isinstance(each, JournaledStream) else self._from_file(each) for each in page]
 
@@ -188,17 +191,19 @@ class JournaledStore:
 
     # --- in memory
 
-    def _remember(self, entry: Created, request: GenerationRequest) -> JournaledStream:
-        stream = JournaledStream(
+    def _made(self, entry: Created, request: GenerationRequest) -> JournaledStream:
+        return JournaledStream(
             entry, request, self._clock, self._keep, self._broken, self._journal, at_once=self._at_once
         )
-        self._streams[entry.owner, entry.id] = stream
-        self._owners.setdefault(entry.owner, {})[entry.number] = stream
+
+    def _shelve(self, stream: JournaledStream) -> None:
+        owner, request = stream.owner, stream.request
+        self._streams[owner, stream.id] = stream
+        self._owners.setdefault(owner, {})[stream.number] = stream
         if request.conversation_id is not None:
-            self._conversations.setdefault((entry.owner, request.conversation_id), {})[entry.number] = stream
+            self._conversations.setdefault((owner, request.conversation_id), {})[stream.number] = stream
         if request.idempotency is not None:
-            self._keys[entry.owner, request.idempotency.key] = stream
-        return stream
+            self._keys[owner, request.idempotency.key] = stream
 
     def _forget(self, stream: JournaledStream) -> None:
         del self._streams[stream.owner, stream.id]
@@ -269,10 +274,10 @@ class JournaledStore:
     def _restore(self) -> None:
         """Takes in what the process before this one left: streams in the journal, and those that had not ended."""
         by_number: dict[int, JournaledStream | None] = {}
+        highest = self._reading.highest_number()
         for row in self._reading.unfinished():
             written = Created(row.number, row.owner, row.id, row.created_ns, msgspec.Raw(row.request))
-            stream = self._remember(written, records.decode_request(row.request))
-            by_number[row.number] = stream
+            by_number[row.number] = stream = self._made(written, records.decode_request(row.request))
             while stream.not_restored(row.length) and (chunk := self._reading.chunk(row.number, stream.end())):
                 stream.restore_chunk(records.decode_chunk(chunk[1]))
         deleted: list[int] = []
@@ -280,26 +285,27 @@ class JournaledStore:
         for sequence, data in self._reading.groups():
             last_group = sequence
             for entry in records.decode_entries(data):
+                highest = max(highest, entry.number)
                 known = by_number.get(entry.number)
                 match entry:
                     case Created() if entry.number not in by_number:
                         # One that is in the file has ended: the others were taken in before.
                         in_file = self._reading.numbered(entry.number) is not None
                         by_number[entry.number] = (
-                            None if in_file else self._remember(entry, records.decode_request(entry.request))
+                            None if in_file else self._made(entry, records.decode_request(entry.request))
                         )
                     case Appended() if known is not None:
                         known.restore(entry.first, entry.at_ns, entry.events)
                     case Deleted():
                         deleted.append(entry.number)
                         by_number[entry.number] = None
-                        if known is not None:
-                            known.deleted = True
-                            self._forget(known)
                     case _:
                         pass  # of a stream that is whole in the file, or was deleted
-        self._number = max(self._reading.highest_number(), *by_number, 0)
-        streams = [stream for stream in by_number.values() if stream is not None]
+        self._number = highest
+        # Only now is known which are left: of several that had the same id, one after the other, the last.
+        streams = [stream for _, stream in sorted(by_number.items()) if stream is not None]
+        for stream in streams:
+            self._shelve(stream)
         for stream in streams:
             stream.restored()
         self.unfinished = [stream for stream in streams if stream.ended is None]

@@ -174,21 +174,22 @@ class JournaledStream(MemoryStream):
     # --- for the journal
 
     def not_stored(self) -> int:
-        """How many of its events are in the journal alone."""
-        return len(self._events) - self._stored
+        """How many of the events that may be read are in the journal alone."""
+        return self._shown - self._stored
 
     def is_stored(self) -> bool:
         """Whether all of it is in the file, the ending too."""
         return self._closed and self._stored == len(self._events)
 
-    def written_down(self) -> tuple[Row, list[Piece]]:
-        """Itself as a row of the file, and the pieces that are new. Called on the writer's thread."""
-        # A copy in one step: the event loop may append meanwhile.
-        events = self._events[:]
+    def written_down(self, most: int) -> tuple[Row, list[Piece]]:
+        """Itself as a row of the file, and the next pieces, of at most so many events. On the writer's thread."""
         stored = self._stored
+        # Not what was appended and not acknowledged: that may be taken back. The event loop may append meanwhile.
+        length = min(self._shown, stored + most)
+        events = self._events
         ended_ns = None
-        if events and type(events[-1]) is Ended:
-            ended_ns = self._created_unix_ns + self._times[len(events) - 1]
+        if length and type(events[length - 1]) is Ended:
+            ended_ns = self._created_unix_ns + self._times[length - 1]
         row = Row(
             self.number,
             self.owner,
@@ -197,12 +198,12 @@ class JournaledStream(MemoryStream):
             None if self.request.idempotency is None else self.request.idempotency.key,
             self._created_unix_ns,
             ended_ns,
-            len(events),
+            length,
             bytes(records.encode_request(self.request)),
-            records.encode(records.Tail(events[:1])),
-            records.encode(records.Tail(events[-2:])),
+            records.encode(records.Tail(events[: min(1, length)])),
+            records.encode(records.Tail(events[max(0, length - 2) : length])),
         )
-        pieces = pieces_of(self.number, stored, self._times[stored : len(events)], events[stored:])
+        pieces = pieces_of(self.number, stored, self._times[stored:length], events[stored:length])
         return row, pieces
 
     def stored(self, length: int) -> None:
