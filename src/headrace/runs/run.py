@@ -380,7 +380,11 @@ class Run:
             self._stopped = None
             if self.task is not None and self.task.uncancel():
                 raise asyncio.CancelledError from error  # somebody else cancelled the task in the same turn
-            raise stopped from None
+            try:
+                raise stopped from None
+            finally:
+                # Its traceback leads to this frame, and the frame to it: both would wait for the garbage collector.
+                del stopped
         finally:
             self._asking = False
             if attempt.marks.sent_ns is not None and not cost_nothing:
