@@ -223,6 +223,15 @@ async def test_a_second_process_is_kept_out(open_store: OpenStore, tmp_path: Pat
     assert asked.stdout.strip() == str(os.getpid()), asked.stderr
 
 
+async def test_a_file_under_a_second_name_is_the_same_file(open_store: OpenStore, tmp_path: Path) -> None:
+    await open_store()
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "link.db"
+    link.symlink_to(tmp_path / "headrace.db")
+    with pytest.raises(StoreInUse):
+        await open_store(link)
+
+
 async def test_a_file_of_something_else_is_left_alone(open_store: OpenStore, tmp_path: Path) -> None:
     other = tmp_path / "other.db"
     connection = sqlite3.connect(other)
@@ -239,6 +248,16 @@ async def test_a_file_of_something_else_is_left_alone(open_store: OpenStore, tmp
     connection.close()
     with pytest.raises(SettingsError, match="newer headrace"):
         await open_store(tmp_path / "newer.db")
+
+
+async def test_a_damaged_file_is_refused_by_name(open_store: OpenStore, tmp_path: Path) -> None:
+    await close(await open_store())
+    connection = sqlite3.connect(tmp_path / "headrace.db")
+    connection.execute("INSERT INTO journal VALUES (1, x'00')")
+    connection.commit()
+    connection.close()
+    with pytest.raises(SettingsError, match=r"headrace\.db is damaged.*HEADRACE_STORE_PATH"):
+        await open_store()
 
 
 async def test_a_store_refused_can_be_opened_once_it_is_free(open_store: OpenStore) -> None:

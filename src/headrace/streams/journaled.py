@@ -78,6 +78,8 @@ class JournaledStore:
         # Deleted, but perhaps still in the file.
         self._deleted: set[int] = set()
         self._on_broken: Callable[[Stream], None] | None = None
+        # One file under two names is one file, and has one lock.
+        path = path.resolve()
         self._lock = _locked(path)
         try:
             writing = _opened(path, durability)
@@ -85,6 +87,9 @@ class JournaledStore:
             self._journal = Journal(writing, journal_bytes=journal_bytes)
             self._number = 0
             self._restore()
+        except (sqlite3.Error, msgspec.DecodeError) as error:
+            self._lock.close()
+            raise SettingsError(f"{path} is damaged: it cannot be read ({error}). {_ELSEWHERE}") from error
         except BaseException:
             self._lock.close()
             raise
