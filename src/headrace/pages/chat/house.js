@@ -35,6 +35,8 @@ export class House {
       else document.documentElement.dataset.theme = theme;
     });
     effect(() => keep("model", this.model.value));
+    // An answer that has ended is news of its upstream.
+    effect(() => this.running.value === null && this._try(() => this._lookAtHealth()));
     addEventListener("hashchange", () => this._go(this._address()));
     addEventListener("online", () => this._hurry());
     document.addEventListener("visibilitychange", () => document.hidden || this._hurry());
@@ -45,9 +47,8 @@ export class House {
 
   async refresh() {
     await this._try(async () => {
-      const [models, health] = await Promise.all([this.client.models(), this.client.health()]);
+      const [models] = await Promise.all([this.client.models(), this._lookAtHealth()]);
       this.models.value = models;
-      this.upstreams.value = health.upstreams ?? [];
       if (!models.some((each) => each.id === this.model.value)) this.model.value = models[0]?.id ?? null;
       this.keyNeeded.value = false;
     });
@@ -116,6 +117,10 @@ export class House {
 
   _address() {
     return /^#c=([A-Za-z0-9_.~-]{1,128})$/.exec(location.hash)?.[1] ?? null;
+  }
+
+  async _lookAtHealth() {
+    this.upstreams.value = (await this.client.health()).upstreams ?? [];
   }
 
   _hurry() {

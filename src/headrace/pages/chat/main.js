@@ -5,6 +5,7 @@ import { useSignal } from "@preact/signals";
 import { Composer } from "./composer.js";
 import { House } from "./house.js";
 import { html } from "./html.js";
+import { blocksOf, elementsOf } from "./markdown.js";
 import { Conversations, Keys } from "./side.js";
 import { Login, Start } from "./start.js";
 import { Top } from "./top.js";
@@ -62,5 +63,7 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// Made ready while nobody waits: the first block would take several times as long as the next.
+(globalThis.requestIdleCallback ?? setTimeout)(() => elementsOf(blocksOf("# a\n\n**b** `c` [d](https://e)\n\n- f\n")));
 house.open();
 render(html`<${Page} />`, document.getElementById("page"));

@@ -29,7 +29,7 @@ const ALLOWED = {
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
   RETURN_DOM_FRAGMENT: true,
 };
-const TEXT_BLOCKS = "p, ul, ol, li, h1, h2, h3, h4, h5, h6, blockquote, td, th";
+const TEXT_BLOCKS = "p, li, h1, h2, h3, h4, h5, h6, blockquote, td, th";
 
 DOMPurify.addHook("afterSanitizeAttributes", (node) => {
   if (node.nodeName !== "A") return;
@@ -51,6 +51,8 @@ export function blocksOf(text) {
 export function elementsOf(tokens) {
   const made = DOMPurify.sanitize(marked.parser(tokens), ALLOWED);
   for (const block of made.querySelectorAll(TEXT_BLOCKS)) block.setAttribute("dir", "auto");
+  // A list's signs stand on the side where its words begin; `auto` would not look into items that have their own.
+  for (const list of made.querySelectorAll("ul, ol")) list.setAttribute("dir", directionOf(list.textContent));
   for (const table of made.querySelectorAll("table")) {
     const scroller = document.createElement("div");
     scroller.className = "scroll";
@@ -61,6 +63,12 @@ export function elementsOf(tokens) {
     scroller.append(table);
   }
   return made;
+}
+
+const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
+
+function directionOf(text) {
+  return RIGHT_TO_LEFT.test(/\p{L}/u.exec(text)?.[0] ?? "") ? "rtl" : "ltr";
 }
 
 /** The language and text of highlighted code: markup out of highlight.js, cleaned like everything else. */

@@ -7,7 +7,7 @@ import { blocksOf, elementsOf } from "./markdown.js";
 const OPEN_FENCE = /^ {0,3}(`{3,}|~{3,})[^\n]*(?:\n|$)/;
 
 /** How much is read at once, in characters, and how long it is drawn in one frame. */
-const MOST_READ = 4096;
+const MOST_READ = 2048;
 const MOST_MILLISECONDS = 8;
 
 /** Draws a growing text into `element`. */
@@ -41,7 +41,7 @@ export class Writing {
       const rest = all.slice(this._done, this._done + length);
       const last = this._done + rest.length === all.length;
       const before = this._done;
-      this._drawPiece(rest, whole && last);
+      this._drawPiece(rest, whole && last, last);
       if (last) {
         if (whole && this._defines) this._drawAnew(all);
         return true;
@@ -54,14 +54,15 @@ export class Writing {
   }
 
   /** Draws a piece that begins behind what is finished. */
-  _drawPiece(rest, whole) {
+  _drawPiece(rest, whole, drawsTail) {
     const tokens = blocksOf(rest);
     this._defines ||= Object.keys(tokens.links).length > 0;
     let last = tokens.length - 1;
     while (last >= 0 && tokens[last].type === "space") last -= 1;
     const staying = whole ? tokens.length : last >= 0 && isClosedFence(tokens[last], last + 1 < tokens.length) ? last + 1 : Math.max(0, last);
     for (const token of tokens.slice(0, staying)) this._stay(token);
-    this._drawTail(whole || staying > last ? null : tokens[last]);
+    if (drawsTail) this._drawTail(whole || staying > last ? null : tokens[last]);
+    else if (staying > 0) this._drawTail(null); // the rest of it follows at once
   }
 
   /** Once, at the end: an address at the foot of the text belongs to links in blocks that were finished before it. */
