@@ -46,6 +46,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     @property
     def source(self) -> Provenance:
         """The weaker of the two sources: what may be said of the numbers together."""
+        if self.prompt_source == self.completion_source:
+            return self.prompt_source  # nearly always, and asked for every answer
         return min(self.prompt_source, self.completion_source, key=_WEAKEST_FIRST.index)
 
 
