@@ -403,9 +403,11 @@ class Run:
 
     async def _usage_left_out(self, ended: Ended) -> Usage | None:
         events, whole = self.stream.appended(), ended.ending in FINISHED
+        told = usage_told(events, whole=whole)
         if self._broken_off:
-            return await usage_of_all(self._broken_off, self._attempt, events, whole=whole)
-        if (told := usage_told(events, whole=whole)) is not None:
+            together = await usage_of_all(self._broken_off, self._attempt, events, whole=whole)
+            return None if together == told else together
+        if told is not None:
             if whole and self._attempt is not None:
                 learn(self._attempt, events, told)
             return None
