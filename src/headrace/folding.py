@@ -71,12 +71,19 @@ class Answer:
 
     def choice(self, index: int) -> Choice:
         """The choice of that index."""
-        return self.choices.setdefault(index, Choice())
+        # Not `setdefault`: it would make a choice for each delta, to throw it away.
+        choice = self.choices.get(index)
+        if choice is None:
+            choice = self.choices[index] = Choice()
+        return choice
 
     def ending_of(self, index: int) -> str:
         """Why that choice closed."""
         assert self.ended is not None
-        return dict(self.ended.choices).get(index, self.ended.ending)
+        for each, ending in self.ended.choices:
+            if each == index:
+                return ending
+        return self.ended.ending
 
     def feed(self, event: Event) -> None:
         """Takes in the next event."""

@@ -17,8 +17,6 @@ from headrace.events import Ending, UsageKnown
 from headrace.interfaces import Stream
 
 logger = logging.getLogger("headrace.requests")
-# Else warnings go to stderr where no handler is set up. Handlers of the root are reached as before.
-logger.addHandler(logging.NullHandler())
 
 GATHERED_SECONDS = 0.1
 
@@ -72,6 +70,8 @@ class RequestLog:
     def flush(self) -> None:
         """Writes what was gathered. Call it before the end."""
         lines, self._gathered = self._gathered, []
+        if not logger.hasHandlers():
+            return  # where nobody has set logging up, warnings would go to stderr all the same
         for place, line in enumerate(lines, 1):
             # Made by hand: finding out which line of code logs is half the cost of logging, and here it is always this.
             extra = {"facts": line.facts, "more_follow": place < len(lines)}

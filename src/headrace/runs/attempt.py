@@ -142,7 +142,8 @@ class Attempt:
                 if self.marks.first_token_ns is None:
                     self.marks.first_token_ns = self._clock.monotonic_ns()
                     self.marks.first_token_kind = _KINDS[type(event)]
-                self._held_characters += _characters_of(batch)
+                if self._least:
+                    self._held_characters += _characters_of(batch)
                 if self._held_characters >= self._least:
                     return self._commit(batch)
                 return self._hold(batch, [each for each in batch if not isinstance(each, Status | Sources)])

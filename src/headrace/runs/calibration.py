@@ -2,7 +2,7 @@
 
 Where an upstream reports what an answer took, the same answer is estimated as well, and the ratio of the two is kept as
 a running mean: of all answers while there are few, of about the last 32 once there are more. An estimate that was made
-better like this is still one, and marked so. Of the answers of a busy model one in sixteen is looked at. Pure but for
+better like this is still one, and marked so. Of the answers of a busy model one in sixty-four is looked at. Pure but for
 what `Calibrations` keeps.
 """
 
@@ -16,7 +16,7 @@ from headrace.usage import Usage
 
 REMEMBERED_ANSWERS = 32
 LOOKED_AT_AT_FIRST = 32
-LOOKED_AT_THEN = 16
+LOOKED_AT_THEN = 64
 # What lies outside was no measurement of the same thing: a model that thinks unseen, a prompt from a cache.
 LEAST_RATIO, MOST_RATIO = 0.25, 4.0
 MOST_MODELS = 1000

@@ -39,6 +39,8 @@ class RetryTokens:
 
     def earned(self, *, retried: bool) -> RetryTokens:
         """After an attempt did well; `retried`: one that took a token, and helped."""
+        if self.left >= MOST_RETRY_TOKENS:
+            return self  # nearly always
         return RetryTokens(min(MOST_RETRY_TOKENS, self.left + (1.0 if retried else FOR_A_SUCCESS)))
 
 

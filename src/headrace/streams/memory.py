@@ -114,6 +114,8 @@ class MemoryStream:
 
     def said(self) -> Sequence[Event]:
         """Everything that may be read, the part before the horizon joined."""
+        if not self.horizon:
+            return self._events.copy()
         return [*self.beginning, *self.read(self.horizon, self.length)]
 
     def appended(self) -> Sequence[Event]:
@@ -320,6 +322,8 @@ class MemoryStore:
 STREAM_BYTES = 1500
 EVENT_BYTES = 130
 MOST_WEIGHED = 64
+# A tuple: `A | B` is made anew each time it is come by.
+SAID = (TextDelta, ReasoningDelta)
 
 
 def _weight(event: Event) -> int:
@@ -340,5 +344,7 @@ def about_bytes(stream: MemoryStream) -> int:
     said = stream.length * EVENT_BYTES
     if stream.length <= MOST_WEIGHED:
         # Few events: they may be long. Of many, each is a delta, and looking at all of them would cost a tenth of them.
-        said += sum(len(getattr(event, "text", "")) for event in stream.said())
+        for event in stream.said():
+            if isinstance(event, SAID):
+                said += len(event.text)
     return STREAM_BYTES + asked + said
