@@ -2,8 +2,8 @@
 
 Where an upstream reports what an answer took, the same answer is estimated as well, and the ratio of the two is kept as
 a running mean: of all answers while there are few, of about the last 32 once there are more. An estimate that was made
-better like this is still one, and marked so. Of the answers of a busy model one in sixty-four is looked at. Pure but for
-what `Calibrations` keeps.
+better like this is still one, and marked so. Of the answers of a busy model one in sixty-four is looked at. Pure but
+for what `Calibrations` keeps.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from headrace.interfaces import Middleware, Stream
 from headrace.requests import GenerationRequest, Timeouts
 from headrace.runs.accounting import NOTHING_SPENT, estimated_usage, perhaps_not_all, spends_nothing, usage_told
 from headrace.runs.attempt import Attempt, over
+from headrace.runs.circuit import CLOSED
 from headrace.runs.continuing import (
     MOST_CONTINUATIONS,
     can_go_on,
@@ -274,8 +275,10 @@ class Run:
 
     def _turn_to_one_of(self, those: Sequence[Candidate], left: list[Candidate]) -> Candidate:
         """The next to be asked of `those`, which is taken out of what is `left`."""
-        now = self._clock.monotonic_ns()
-        candidate = those[choose([each.upstream.circuit.admits(now) for each in those])]
+        candidate = those[0]
+        if candidate.upstream.circuit is not CLOSED:
+            now = self._clock.monotonic_ns()
+            candidate = those[choose([each.upstream.circuit.admits(now) for each in those])]
         left.remove(candidate)
         return candidate
 

@@ -20,7 +20,7 @@ from headrace.server.guard import Guard
 from headrace.server.house import House
 from headrace.server.outlet import outlet_of
 from headrace.server.responses import limit_headers, request_headers, request_id
-from headrace.server.routes import routes
+from headrace.server.routes import ASSISTANT_PATH, routes
 
 logger = logging.getLogger("headrace.server")
 
@@ -44,6 +44,12 @@ class Application:
             for method in route.methods or ()
             if "{" not in route.path
         }
+        # Nor for the assistants, which are known.
+        for route in served:
+            if route.path == ASSISTANT_PATH:
+                for name in house.settings.assistants:
+                    path = ASSISTANT_PATH.format(assistant=name)
+                    self._doors |= {(method, path): route.app for method in route.methods or ()}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serves one request; the answer goes through its outlet rather than `send`."""

@@ -155,7 +155,7 @@ def _conversation(house: House, request: GenerationRequest) -> Sequence[Middlewa
 
 async def chat_assistant(house: House, scope: Scope, receive: Receive) -> None:
     """`POST /chat/{assistant}` (row D1)."""
-    name = scope["path_params"]["assistant"]
+    name = scope["path"].rpartition("/")[2]
     settings = house.settings.assistants.get(name)
     if settings is None:
         known = ", ".join(f"/chat/{each}" for each in house.settings.assistants)

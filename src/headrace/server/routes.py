@@ -27,6 +27,8 @@ from headrace.server.responses import send_json
 from headrace.server.stream_routes import cancel_stream, delete_stream, list_streams, show_stream, stream_events
 from headrace.wire import json_text
 
+ASSISTANT_PATH = "/chat/{assistant}"
+
 
 def routes(house: House) -> list[Route]:
     """Every route of the server."""
@@ -51,7 +53,7 @@ def routes(house: House) -> list[Route]:
         door("/openai/v1/models/{name:path}", ["GET"], model, told.MODEL),
         door("/chat", ["GET"], page("chat.html", trusted_types="dompurify"), told.CHAT_PAGE),
         door("/chat", ["POST"], generates("text"), told.TEXT_EVENTS, "text"),
-        door("/chat/{assistant}", ["POST"], chat_assistant, told.ASSISTANT, "typed_events"),
+        door(ASSISTANT_PATH, ["POST"], chat_assistant, told.ASSISTANT, "typed_events"),
         door("/api/query", ["POST"], query, told.QUERY, "plain_text"),
         door("/api/query/stream", ["POST"], query_stream, told.QUERY_STREAM, "plain_text"),
         door("/api/generate/stream", ["POST"], generate_frames, told.TOKENS, "token_frames"),
