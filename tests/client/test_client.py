@@ -170,6 +170,42 @@ async def test_a_stream_that_was_detached_goes_on_and_is_taken_up_where_it_was_l
     assert (again.final.ending, again.offset) == ("stop", stored.length - 1)
 
 
+async def test_a_stream_that_was_to_be_cancelled_goes_on_once_it_was_detached(face: Face, place: Place) -> None:
+    gap = asyncio.Event()
+
+    async def on_demand(exchange: Exchange) -> None:
+        await answer(exchange, TEXTS, (3, 9), gap)
+
+    brief = headrace.Resuming(seconds=0.3)  # how long the server would wait for somebody to return
+    async with place.upstream(on_demand) as upstream, face(place.url, resuming=brief) as client:
+        async with client.stream("hi", model="lab/m") as stream:
+            first = await anext(stream.text)
+            stream.detach()
+        stored = place.house.store.open(stream.id, "local")
+        await until(lambda: stored.readers == 0)
+        before = place.house.runs.cancelled_after_grace
+        # Another, whose grace begins later and is over: so was its own, had it one.
+        async with client.stream("hi", model="lab/m", on_exit="detach", on_disconnect=0.3) as other:
+            await anext(other.text)
+        await until(lambda: place.house.runs.cancelled_after_grace == before + 1)
+        assert stored.ended is None
+        assert upstream.active == 1
+        async with client.resume(stream.id, after=stream.offset) as again:
+            gap.set()
+            rest = []
+            async for text in again.text:
+                rest.append(text)
+                gap.set()
+    assert [first, *rest] == TEXTS
+
+
+async def test_detaching_holds_to_what_was_said_of_leaving(face: Face, place: Place) -> None:
+    async with place.upstream(hang) as upstream, face(place.url) as client:
+        async with client.stream("hi", model="lab/m", on_disconnect="cancel") as stream:
+            stream.detach()
+        await until(lambda: not upstream.active)
+
+
 async def test_on_exit_detach_says_so_to_the_server_when_it_asks(face: Face, place: Place) -> None:
     async with place.upstream(hang), face(place.url) as client:
         async with client.stream("hi", model="lab/m", on_exit="detach") as stream:

@@ -175,6 +175,7 @@ DOORS = [
     ("GET", "/events"),
     ("GET", "/events?protocol=openai_chat&after=1"),
     ("POST", "/cancel"),
+    ("PATCH", ""),
     ("DELETE", ""),
 ]
 

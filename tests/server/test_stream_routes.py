@@ -100,6 +100,37 @@ async def test_a_page_that_cannot_be_is_refused_and_the_parameter_named(place: P
         assert (await reader.json())["error"]["param"] == wrong.split("=")[0]
 
 
+async def change(place: Place, stream_id: str, body: object) -> tuple[int, Any]:
+    async with asking(place.port, "PATCH", f"/v1/streams/{stream_id}", body) as changed:
+        return changed.status, await changed.json()
+
+
+async def test_what_becomes_of_a_stream_without_readers_may_be_decided_while_it_goes_on(place: Place) -> None:
+    async with place.upstream(go_on) as upstream:
+        async with asking(place.port, "POST", "/v1/chat/completions", chat()) as reader:
+            stream_id = reader.headers["headrace-stream"]
+            said = {"id": stream_id, "state": "running", "on_disconnect": "continue"}
+            assert await change(place, stream_id, {"on_disconnect": "continue"}) == (200, said)
+        stream = place.house.store.open(stream_id, "local")
+        await until(lambda: not stream.readers)
+        assert upstream.active == 1
+        # Nobody reads it, and nobody shall be waited for: it ends at once.
+        assert (await change(place, stream_id, {"on_disconnect": "cancel"}))[0] == 200
+        await until(lambda: stream.ended is not None)
+        assert stream.ended is not None and stream.ended.ending == "cancelled"
+    said = {"id": stream_id, "state": "ended", "on_disconnect": 3.0}
+    assert await change(place, stream_id, {"on_disconnect": 3}) == (200, said)
+
+
+@pytest.mark.parametrize("body", [{}, {"on_disconnect": None}, {"on_disconnect": "stop"}, {"on_disconnect": -1}, []])
+async def test_a_policy_that_is_none_is_refused_with_what_it_may_be(place: Place, body: object) -> None:
+    async with place.upstream(say):
+        stream_id = await asked(place)
+    status, said = await change(place, stream_id, body)
+    assert status == 400
+    assert "send" in said["error"]["message"] or "must be" in said["error"]["message"]
+
+
 async def test_a_deleted_stream_is_there_no_more(place: Place) -> None:
     async with place.upstream(say):
         stream_id, other = await asked(place, conversation_id="talk"), await asked(place, conversation_id="talk")

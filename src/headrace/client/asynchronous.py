@@ -16,10 +16,19 @@ import httpx2
 from headrace.client.connection_state import BOUNDS, Get, Post, Read, Resuming, Stop, Wait
 from headrace.client.measuring import Stats
 from headrace.client.pieces import Piece
-from headrace.client.questions import Asked, Prompt, Question, address, authorization, cancelling, is_this_machine
+from headrace.client.questions import (
+    Asked,
+    Prompt,
+    Question,
+    address,
+    authorization,
+    cancelling,
+    is_this_machine,
+    letting_go_on,
+)
 from headrace.client.reading import Final, OnExit, Reading
 from headrace.client.refusals import MOST_ERROR_BYTES, broken, is_cancelled, refusal_of
-from headrace.client.timers import CANCEL_ATTEMPTS, CANCEL_SECONDS, CLOCK, HEARTBEAT_SECONDS, LIMITS, timeouts
+from headrace.client.timers import CLOCK, HEARTBEAT_SECONDS, LIMITS, TELLING_ATTEMPTS, TELLING_SECONDS, timeouts
 from headrace.clock import Clock
 from headrace.errors import HeadraceError, UpstreamError
 from headrace.events import Event, TextDelta
@@ -100,6 +109,7 @@ class AsyncClient:
         Raises:
             InvalidRequest: an argument is not what it may be.
         """
+        by_default = on_disconnect is None
         if on_disconnect is None:
             on_disconnect = "continue" if on_exit == "detach" else self._resuming.seconds
         question = Question(
@@ -114,7 +124,9 @@ class AsyncClient:
             timeout_seconds,
             fields,
         )
-        return self._reader(stream_id or self._identifiers.new(), question, -1, on_exit)
+        reader = self._reader(stream_id or self._identifiers.new(), question, -1, on_exit)
+        reader._ends_without_readers = by_default and on_exit == "cancel"
+        return reader
 
     def resume(self, stream_id: str, *, after: int = -1, on_exit: OnExit = "detach") -> AsyncStream:
         """A stream that is there already, read from behind the event `after`; -1: from its beginning.
@@ -132,17 +144,24 @@ class AsyncClient:
             UnknownStream: there is none of that id.
             UpstreamUnreachable, UpstreamReset: the server could not be told.
         """
-        asked = cancelling(stream_id)
-        for attempt in range(CANCEL_ATTEMPTS):
+        return is_cancelled(await self._tell(cancelling(stream_id)), self.url)
+
+    async def _let_go_on(self, stream_id: str) -> None:
+        await self._tell(letting_go_on(stream_id))
+
+    async def _tell(self, asked: Asked) -> bytes:
+        for attempt in range(TELLING_ATTEMPTS):
             try:
-                response = await self._http.request(asked.method, asked.path, timeout=CANCEL_SECONDS)
+                response = await self._http.request(
+                    asked.method, asked.path, headers=asked.headers, content=asked.body, timeout=TELLING_SECONDS
+                )
             except httpx2.HTTPError as error:
-                if attempt == CANCEL_ATTEMPTS - 1:
+                if attempt == TELLING_ATTEMPTS - 1:
                     raise broken(error, self.url) from error
                 continue
             if response.status_code != 200:
                 raise refusal_of(response.status_code, response.headers, response.content, self.url)
-            return is_cancelled(response.content, self.url)
+            return response.content
         raise AssertionError("the last attempt gives or raises")
 
     async def _send(self, asked: Asked) -> httpx2.Response:
@@ -182,6 +201,9 @@ class AsyncStream:
         self._client = client
         self._reading = reading
         self._on_exit = on_exit
+        # Whether the server ends it when nobody reads it any more, and whether it shall not.
+        self._ends_without_readers = False
+        self._goes_on = False
         self._response: httpx2.Response | None = None
         self._body: AsyncIterator[bytes] | None = None
 
@@ -239,8 +261,12 @@ class AsyncStream:
     def detach(self) -> None:
         """Leaves the stream alone: nothing more is given here, and leaving the block ends nothing.
 
-        What becomes of a stream without readers was decided when it was asked for, by `on_disconnect`.
+        The server is told when the block is left, unless `on_disconnect` was given: then that holds.
+
+        Raises:
+            UpstreamUnreachable, UpstreamReset: when the block is left, where the server could not be told.
         """
+        self._goes_on = self._ends_without_readers and self._reading.unfinished
         self._reading.detach()
 
     async def __aenter__(self) -> Self:
@@ -331,13 +357,18 @@ class AsyncStream:
         return self._reading.take_piece()
 
     async def _leave(self) -> None:
-        if self._on_exit == "cancel" and self._reading.unfinished:
-            try:
-                await self._client.cancel(self.id)
-            except HeadraceError:
-                pass  # the connection that closes next tells the server that nobody reads
-        self._reading.detach()
-        await self._close()
+        try:
+            if self._goes_on:
+                self._goes_on = False
+                await self._client._let_go_on(self.id)
+            elif self._on_exit == "cancel" and self._reading.unfinished:
+                try:
+                    await self._client.cancel(self.id)
+                except HeadraceError:
+                    pass  # the connection that closes next tells the server that nobody reads
+        finally:
+            self._reading.detach()
+            await self._close()
 
     async def _close(self) -> None:
         response, self._response, self._body = self._response, None, None

@@ -16,10 +16,19 @@ import httpx2
 from headrace.client.connection_state import BOUNDS, Get, Post, Read, Resuming, Stop, Wait
 from headrace.client.measuring import Stats
 from headrace.client.pieces import Piece
-from headrace.client.questions import Asked, Prompt, Question, address, authorization, cancelling, is_this_machine
+from headrace.client.questions import (
+    Asked,
+    Prompt,
+    Question,
+    address,
+    authorization,
+    cancelling,
+    is_this_machine,
+    letting_go_on,
+)
 from headrace.client.reading import Final, OnExit, Reading
 from headrace.client.refusals import MOST_ERROR_BYTES, broken, is_cancelled, refusal_of
-from headrace.client.timers import CANCEL_ATTEMPTS, CANCEL_SECONDS, CLOCK, HEARTBEAT_SECONDS, LIMITS, timeouts
+from headrace.client.timers import CLOCK, HEARTBEAT_SECONDS, LIMITS, TELLING_ATTEMPTS, TELLING_SECONDS, timeouts
 from headrace.clock import Clock
 from headrace.errors import HeadraceError, UpstreamError
 from headrace.events import Event, TextDelta
@@ -125,6 +134,7 @@ class Client:
         Raises:
             InvalidRequest: an argument is not what it may be.
         """
+        by_default = on_disconnect is None
         if on_disconnect is None:
             on_disconnect = "continue" if on_exit == "detach" else self._resuming.seconds
         question = Question(
@@ -139,7 +149,9 @@ class Client:
             timeout_seconds,
             fields,
         )
-        return self._reader(stream_id or self._identifiers.new(), question, -1, on_exit)
+        reader = self._reader(stream_id or self._identifiers.new(), question, -1, on_exit)
+        reader._ends_without_readers = by_default and on_exit == "cancel"
+        return reader
 
     def resume(self, stream_id: str, *, after: int = -1, on_exit: OnExit = "detach") -> Stream:
         """A stream that is there already, read from behind the event `after`; -1: from its beginning.
@@ -157,17 +169,24 @@ class Client:
             UnknownStream: there is none of that id.
             UpstreamUnreachable, UpstreamReset: the server could not be told.
         """
-        asked = cancelling(stream_id)
-        for attempt in range(CANCEL_ATTEMPTS):
+        return is_cancelled(self._tell(cancelling(stream_id)), self.url)
+
+    def _let_go_on(self, stream_id: str) -> None:
+        self._tell(letting_go_on(stream_id))
+
+    def _tell(self, asked: Asked) -> bytes:
+        for attempt in range(TELLING_ATTEMPTS):
             try:
-                response = self._http.request(asked.method, asked.path, timeout=CANCEL_SECONDS)
+                response = self._http.request(
+                    asked.method, asked.path, headers=asked.headers, content=asked.body, timeout=TELLING_SECONDS
+                )
             except httpx2.HTTPError as error:
-                if attempt == CANCEL_ATTEMPTS - 1:
+                if attempt == TELLING_ATTEMPTS - 1:
                     raise broken(error, self.url) from error
                 continue
             if response.status_code != 200:
                 raise refusal_of(response.status_code, response.headers, response.content, self.url)
-            return is_cancelled(response.content, self.url)
+            return response.content
         raise AssertionError("the last attempt gives or raises")
 
     def _send(self, asked: Asked) -> httpx2.Response:
@@ -207,6 +226,9 @@ class Stream:
         self._client = client
         self._reading = reading
         self._on_exit = on_exit
+        # Whether the server ends it when nobody reads it any more, and whether it shall not.
+        self._ends_without_readers = False
+        self._goes_on = False
         self._response: httpx2.Response | None = None
         self._body: Iterator[bytes] | None = None
 
@@ -264,8 +286,12 @@ class Stream:
     def detach(self) -> None:
         """Leaves the stream alone: nothing more is given here, and leaving the block ends nothing.
 
-        What becomes of a stream without readers was decided when it was asked for, by `on_disconnect`.
+        The server is told when the block is left, unless `on_disconnect` was given: then that holds.
+
+        Raises:
+            UpstreamUnreachable, UpstreamReset: when the block is left, where the server could not be told.
         """
+        self._goes_on = self._ends_without_readers and self._reading.unfinished
         self._reading.detach()
 
     def __enter__(self) -> Self:
@@ -356,13 +382,18 @@ class Stream:
         return self._reading.take_piece()
 
     def _leave(self) -> None:
-        if self._on_exit == "cancel" and self._reading.unfinished:
-            try:
-                self._client.cancel(self.id)
-            except HeadraceError:
-                pass  # the connection that closes next tells the server that nobody reads
-        self._reading.detach()
-        self._close()
+        try:
+            if self._goes_on:
+                self._goes_on = False
+                self._client._let_go_on(self.id)
+            elif self._on_exit == "cancel" and self._reading.unfinished:
+                try:
+                    self._client.cancel(self.id)
+                except HeadraceError:
+                    pass  # the connection that closes next tells the server that nobody reads
+        finally:
+            self._reading.detach()
+            self._close()
 
     def _close(self) -> None:
         response, self._response, self._body = self._response, None, None

@@ -91,6 +91,11 @@ def cancelling(stream_id: str) -> Asked:
     return Asked("POST", f"{_path(stream_id)}/cancel", {})
 
 
+def letting_go_on(stream_id: str) -> Asked:
+    """The request after which a stream goes on when nobody reads it."""
+    return Asked("PATCH", _path(stream_id), {"Content-Type": "application/json"}, b'{"on_disconnect":"continue"}')
+
+
 def address(url: str) -> str:
     """`url` as it is put before paths.
 

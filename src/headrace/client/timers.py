@@ -10,8 +10,8 @@ import httpx2
 from headrace.clock import SystemClock
 
 CONNECT_SECONDS = 5.0
-CANCEL_SECONDS = 2.0
-CANCEL_ATTEMPTS = 3
+TELLING_SECONDS = 2.0
+TELLING_ATTEMPTS = 3
 """Without a pause: to cancel twice is the same as once, and somebody pays for every token until then."""
 
 LOOK_SECONDS = 10.0

@@ -462,6 +462,14 @@ class Cancelled(msgspec.Struct, forbid_unknown_fields=True):
     """`false`: it had ended by itself before."""
 
 
+class Changed(msgspec.Struct, forbid_unknown_fields=True):
+    """What becomes of a stream from now on when its last reader leaves."""
+
+    id: str
+    state: Literal["running", "ended"]
+    on_disconnect: Literal["cancel", "continue"] | float
+
+
 class LoggedIn(msgspec.Struct, forbid_unknown_fields=True):
     """A login; what stands for the key is in `Set-Cookie`."""
 

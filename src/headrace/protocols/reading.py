@@ -26,7 +26,9 @@ MOST_TOKENS = 2**31
 T = TypeVar("T")
 
 _decode_object = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
+_POLICY: Any = str | float
 _KINDS: dict[object, str] = {
+    _POLICY: 'one of "cancel", "continue" or a number of seconds',
     str: "text",
     bool: "true or false",
     int: "a whole number",
@@ -288,6 +290,22 @@ def _disconnect(value: str | float | None) -> Disconnect | None:
             return value
         case _:
             return _number("on_disconnect", value, 'one of "cancel", "continue" or a number of seconds')
+
+
+def read_policy(body: bytes) -> Disconnect:
+    """What a reader decides about a stream that is there: the body's `on_disconnect`.
+
+    Raises:
+        InvalidRequest: it is missing, or not what it may be.
+    """
+    fields = Fields(body)
+    policy = _disconnect(fields.take("on_disconnect", _POLICY))
+    if policy is None:
+        raise InvalidRequest(
+            '"on_disconnect" is missing; send {"on_disconnect": "continue"}, "cancel" or a number of seconds',
+            parameter="on_disconnect",
+        )
+    return policy
 
 
 def _interruption(value: str | None) -> Interruption | None:

@@ -338,6 +338,12 @@ class TokensRequest(OllamaGenerateRequest, kw_only=True):
     prompt: Named
 
 
+class StreamChange(msgspec.Struct):
+    """What shall become of a stream when its last reader leaves."""
+
+    on_disconnect: Literal["cancel", "continue"] | Seconds
+
+
 class LoginRequest(msgspec.Struct):
     """A key, for the cookie that shall stand for it."""
 

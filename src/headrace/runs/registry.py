@@ -12,7 +12,7 @@ from headrace.errors import HeadraceError, Overloaded, StreamExists
 from headrace.events import Failure
 from headrace.identifiers import StreamIdentifiers
 from headrace.interfaces import Middleware, Observer, Stream, StreamStore
-from headrace.requests import GenerationRequest
+from headrace.requests import Disconnect, GenerationRequest
 from headrace.runs.continuing import candidate_after_restart
 from headrace.runs.restart import end_interrupted
 from headrace.runs.run import Run
@@ -55,6 +55,8 @@ class Runs:
         self._live: dict[tuple[str, str], Run] = {}
         # Until when those without readers wait for one to return, on the monotonic clock.
         self._waiting_until_ns: dict[tuple[str, str], float] = {}
+        # What readers decided about their runs after these had begun.
+        self._policies: dict[tuple[str, str], Disconnect] = {}
         self._sweeper: asyncio.Task[None] | None = None
         store.tell_failures(self._not_kept)
 
@@ -157,7 +159,7 @@ class Runs:
         run = self._live.get(key)
         if run is None or stream.readers:
             return
-        policy = stream.request.on_disconnect
+        policy = self._policies.get(key, stream.request.on_disconnect)
         if policy is None or policy == "cancel":
             if returns_seconds is not None:
                 self._waiting_until_ns[key] = self._clock.monotonic_ns() + returns_seconds * 1e9
@@ -165,6 +167,17 @@ class Runs:
                 run.cancel(LEFT)
         elif policy != "continue":
             self._waiting_until_ns[key] = self._clock.monotonic_ns() + policy * 1e9
+
+    def set_policy(self, stream: Stream, on_disconnect: Disconnect) -> None:
+        """Decides anew what becomes of the run when its last reader leaves; at once, where none is left.
+
+        It holds as long as this process: after a restart it is the request's again.
+        """
+        key = (stream.owner, stream.id)
+        if key in self._live:
+            self._policies[key] = on_disconnect
+            self._waiting_until_ns.pop(key, None)
+            self.reader_left(stream)
 
     def look_after(self) -> None:
         """Stops what takes longer than its timers allow, and what no reader has returned to in time.
@@ -201,6 +214,7 @@ class Runs:
         finally:
             del self._live[key]
             self._waiting_until_ns.pop(key, None)
+            self._policies.pop(key, None)
             if run.stream.ended is None:
                 await _kept_to_its_end(run.stream)
             for observer in self._observers:

@@ -329,6 +329,15 @@ STREAM_CANCEL = Description(
     parameters=(_STREAM_ID,),
     errors=(404,),
 )
+STREAM_CHANGE = Description(
+    group="Streams",
+    summary="Decide anew what becomes of a stream when its last reader leaves",
+    told="As the option `on_disconnect` of its request did. It holds until the server is started again.",
+    body=asked.StreamChange,
+    answers=(Answer(JSON, answered.Changed),),
+    parameters=(_STREAM_ID,),
+    errors=(404,),
+)
 STREAM_DELETE = Description(
     group="Streams",
     summary="Forget a stream",

@@ -24,7 +24,14 @@ from headrace.server.openapi import describes
 from headrace.server.outlet import outlet_of
 from headrace.server.pages import page, page_file
 from headrace.server.responses import send_json
-from headrace.server.stream_routes import cancel_stream, delete_stream, list_streams, show_stream, stream_events
+from headrace.server.stream_routes import (
+    cancel_stream,
+    change_stream,
+    delete_stream,
+    list_streams,
+    show_stream,
+    stream_events,
+)
 from headrace.wire import json_text
 
 ASSISTANT_PATH = "/chat/{assistant}"
@@ -67,6 +74,7 @@ def routes(house: House) -> list[Route]:
         door("/v1/streams/{stream_id}", ["GET"], show_stream, told.STREAM),
         door("/v1/streams/{stream_id}", ["DELETE"], delete_stream, told.STREAM_DELETE),
         door("/v1/streams/{stream_id}/events", ["GET"], stream_events, told.STREAM_EVENTS, "typed_events"),
+        door("/v1/streams/{stream_id}", ["PATCH"], change_stream, told.STREAM_CHANGE),
         door("/v1/streams/{stream_id}/cancel", ["POST"], cancel_stream, told.STREAM_CANCEL),
         door("/login", ["POST"], login, told.LOGIN),
         door("/logout", ["POST"], logout, told.LOGOUT),

@@ -17,8 +17,9 @@ from headrace.events import Ended, Started, UsageKnown
 from headrace.interfaces import Stream, StreamState
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.objects import error_object, timing_object, usage_object
-from headrace.protocols.reading import flag, read_options, reader_options
+from headrace.protocols.reading import flag, read_options, read_policy, reader_options
 from headrace.server.answering import answer_live
+from headrace.server.bodies import read_body, require_json
 from headrace.server.generating import headers_of, owner_of
 from headrace.server.house import House
 from headrace.server.outlet import outlet_of
@@ -98,6 +99,15 @@ async def cancel_stream(house: House, scope: Scope, receive: Receive) -> None:
     house.cancel(stream)
     cancelled = stream.ended is None or stream.ended.ending == "cancelled"
     send_json(scope, json_text.encode({"id": stream.id, "state": _state(stream), "cancelled": cancelled}))
+
+
+async def change_stream(house: House, scope: Scope, receive: Receive) -> None:
+    """`PATCH /v1/streams/{id}`: decides anew what becomes of it when its last reader leaves."""
+    stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
+    require_json(headers_of(scope).get("content-type"))
+    policy = read_policy(await read_body(scope, receive, house.settings.server.body_limit_bytes))
+    house.runs.set_policy(stream, policy)
+    send_json(scope, json_text.encode({"id": stream.id, "state": _state(stream), "on_disconnect": policy}))
 
 
 async def delete_stream(house: House, scope: Scope, receive: Receive) -> None:
