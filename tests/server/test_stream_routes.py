@@ -117,7 +117,8 @@ async def test_what_becomes_of_a_stream_without_readers_may_be_decided_while_it_
         # Nobody reads it, and nobody shall be waited for: it ends at once.
         assert (await change(place, stream_id, {"on_disconnect": "cancel"}))[0] == 200
         await until(lambda: stream.ended is not None)
-        assert stream.ended is not None and stream.ended.ending == "cancelled"
+        assert stream.ended is not None
+        assert stream.ended.ending == "cancelled"
     said = {"id": stream_id, "state": "ended", "on_disconnect": 3.0}
     assert await change(place, stream_id, {"on_disconnect": 3}) == (200, said)
 
