@@ -1,16 +1,24 @@
-// One answer as the page knows it: what its stream has said so far, and how it stands.
+// One answer as the page knows it: what its streams have said so far, and how it stands.
 import { batch, signal } from "@preact/signals";
 import { HeadraceError } from "../client/errors.js";
+import { Branches } from "./branches.js";
 
 const CUT = new Set(["length", "incomplete", "interrupted"]);
 
-/** An answer. It may consist of several streams, where one was cut off and continued. */
+/** @typedef {import("../client/frames.js").Frame} Frame */
+/** @typedef {{ stream: string, model: string, metadata: Frame, moves: Frame[] }} Told What one stream told of itself. */
+
+/** An answer. It consists of several streams where one was cut off and gone on with. */
 export class Answer {
   /** @param {import("../client/client.js").Client} client */
   constructor(client) {
     this._client = client;
     /** The streams it consists of, in order. @type {string[]} */
     this.streams = [];
+    /** What it answers. @type {import("./branches.js").Turn | null} */
+    this.turn = null;
+    /** The questions that follow it. */
+    this.next = new Branches();
     this.text = "";
     this.rationale = "";
     /** Called when there is more to draw. @type {Set<() => void>} */
@@ -19,21 +27,37 @@ export class Answer {
     this.ending = signal(null);
     /** Whether it was being made when this page began to read it. */
     this.live = signal(false);
+    /** @type {import("@preact/signals").Signal<any[]>} */
     this.sources = signal([]);
+    /** @type {import("@preact/signals").Signal<(Frame & { since: number }) | null>} */
     this.phase = signal(null);
+    /** @type {import("@preact/signals").Signal<null | { message: string, code: string | null }>} */
     this.error = signal(null);
-    this.figures = signal(null);
+    /** What each of its streams told of itself, as far as they have ended. @type {import("@preact/signals").Signal<Told[]>} */
+    this.told = signal([]);
+    /** @type {import("@preact/signals").Signal<null | (import("../client/connection.js").Connection & { since: number })>} */
     this.connection = signal(null);
     /** Whether there is any text, any rationale: what decides what is shown at all. */
     this.speaks = signal(false);
     this.thinks = signal(false);
-    /** Milliseconds of thinking; `null` where nobody was there to measure it. */
+    /** When the thinking began; `null` where nobody was there to measure it, or it is over. @type {import("@preact/signals").Signal<number | null>} */
     this.thinkingSince = signal(null);
+    /** @type {import("@preact/signals").Signal<number | null>} */
     this.thoughtSeconds = signal(null);
-    this.model = signal("");
     this.stoppedElsewhere = signal(false);
+    /** How many read it, this page among them, as the server last said. */
+    this.readers = signal(0);
+    /** Known to belong to it, and not read yet. @type {{ stream: import("../client/stream.js").Stream, live: boolean }[]} */
+    this._unread = [];
+    /** @type {Promise<void> | null} */
+    this._reading = null;
+    /** @type {import("../client/stream.js").Stream | null} */
     this._stream = null;
     this._stopping = false;
+    this._before = "";
+    this._model = "";
+    /** @type {Frame[]} */
+    this._moves = [];
   }
 
   get running() {
@@ -42,43 +66,32 @@ export class Answer {
 
   /** Whether the ending says that the answer was cut off. */
   get cut() {
-    return CUT.has(this.ending.value);
+    return CUT.has(this.ending.value ?? "");
   }
 
   /**
-   * Reads a stream to its end, as the answer or as its continuation.
+   * Another stream of it: the answer, or its continuation. It is read when the answer is opened.
    * @param {import("../client/stream.js").Stream} stream
-   * @param {{ live: boolean }} about `live`: it is being made while it is read.
+   * @param {{ live: boolean }} about `live`: it is being made now.
    */
-  async follow(stream, { live }) {
-    this._stream = stream;
+  add(stream, { live }) {
     this.streams.push(stream.id);
-    this._before = this.text;
-    batch(() => {
-      this.live.value = live;
-      this.ending.value = null;
-      this.error.value = null;
-      this.connection.value = live ? stream.connection : null;
-    });
-    stream.onconnection = (state) => {
-      if (live) this.connection.value = { ...state, since: Date.now() };
-    };
-    try {
-      for await (const events of stream) {
-        batch(() => {
-          for (const { frames } of events) for (const frame of frames) this._hear(frame);
-        });
-        this._changed();
-      }
-    } catch (error) {
-      if (!(error instanceof HeadraceError)) throw error;
+    this._unread.push({ stream, live });
+    if (live) {
       batch(() => {
-        this.error.value = { message: error.message, code: error.code, status: error.status };
-        this.ending.value = "error";
+        this.live.value = true;
+        this.ending.value = null;
+        this.error.value = null;
       });
     }
-    this._stream = null;
-    this._changed();
+    if (this._reading !== null) this.open();
+  }
+
+  /** Reads what was not read yet; nothing is read of an answer that nobody looks at. */
+  open() {
+    this._reading = (this._reading ?? Promise.resolve()).then(async () => {
+      for (let next = this._unread.shift(); next; next = this._unread.shift()) await this._follow(next.stream, next.live);
+    });
   }
 
   /** Stops it for everybody, up to the upstream. What was said stays. */
@@ -97,17 +110,53 @@ export class Answer {
     this._stream?.hurry();
   }
 
+  /** @param {import("../client/stream.js").Stream} stream @param {boolean} live */
+  async _follow(stream, live) {
+    this._stream = stream;
+    this._before = this.text;
+    this._moves = [];
+    batch(() => {
+      this.live.value = live;
+      this.ending.value = null;
+      this.error.value = null;
+      this.phase.value = null;
+      this.connection.value = live ? { ...stream.connection, since: Date.now() } : null;
+    });
+    stream.onconnection = (state) => {
+      if (live) this.connection.value = { ...state, since: Date.now() };
+    };
+    try {
+      for await (const events of stream) {
+        batch(() => {
+          for (const { frames } of events) for (const frame of frames) this._hear(frame);
+        });
+        this._changed();
+      }
+    } catch (error) {
+      if (!(error instanceof HeadraceError)) throw error;
+      batch(() => {
+        this.error.value = { message: error.message, code: error.code };
+        this.ending.value = "error";
+      });
+    }
+    this._stream = null;
+    this._stopping = false;
+    this._changed();
+  }
+
   _changed() {
     for (const listener of this.listeners) listener();
   }
 
+  /** @param {Frame} frame */
   _hear(frame) {
     switch (frame.type) {
       case "start":
-        this.model.value = frame.model;
+        this._model = frame.model;
         break;
       case "status":
-        this.phase.value = frame;
+        this.phase.value = /** @type {Frame & { since: number }} */ ({ ...frame, since: performance.now() });
+        if (frame.from || frame.to) this._moves.push(frame);
         break;
       case "sources":
         this.sources.value = [...this.sources.value, ...frame.sources];
@@ -117,6 +166,7 @@ export class Answer {
           this.thinks.value = true;
           if (this.live.value) this.thinkingSince.value = performance.now();
         }
+        this.phase.value = null;
         this.rationale += frame.content;
         break;
       case "token":
@@ -128,12 +178,15 @@ export class Answer {
         this.text = this._before + frame.content;
         break;
       case "done":
-        this._speak();
+        if (frame.content) this._speak();
         this.text = this._before + frame.content;
         this.ending.value = frame.finish_reason;
         break;
       case "metadata":
-        this.figures.value = frame;
+        this.told.value = [
+          ...this.told.value,
+          { stream: /** @type {any} */ (this._stream).id, model: this._model, metadata: frame, moves: this._moves },
+        ];
         break;
       case "error":
         this.ending.value = frame.ending ?? "error";
@@ -141,17 +194,19 @@ export class Answer {
         if (this.ending.value !== "cancelled") this.error.value = { message: frame.content, code: frame.code };
         break;
     }
-    if (this.ending.value !== null) this._settleThinking();
+    if (this.ending.value !== null) this._settle();
   }
 
   _speak() {
-    if (this.speaks.value) return;
-    this.speaks.value = true;
     this.phase.value = null;
-    this._settleThinking();
+    if (this.speaks.value && this.thinkingSince.value === null) return;
+    this.speaks.value = true;
+    this._settle();
   }
 
-  _settleThinking() {
+  /** No phase is going on any more. */
+  _settle() {
+    this.phase.value = null;
     if (this.thinkingSince.value === null) return;
     this.thoughtSeconds.value = Math.max(1, Math.round((performance.now() - this.thinkingSince.value) / 1000));
     this.thinkingSince.value = null;

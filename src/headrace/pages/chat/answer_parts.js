@@ -1,47 +1,43 @@
-// What stands round the text of an answer: thoughts, sources, how it ended, its figures.
+// What stands round the text of an answer: thoughts, sources, how it ended.
 import { useEffect, useRef } from "preact/hooks";
-import { useSignal } from "@preact/signals";
 import { drawing } from "./frames_of_time.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
-import { WORDS } from "./words.js";
+import { useSeconds } from "./standing.js";
+import { say } from "./words.js";
 
-/** The model's thoughts: folded, with the time they took. */
+/** @typedef {import("./answer.js").Answer} Answer */
+
+/** The model's thoughts: folded, with the time they took. @param {{ answer: Answer }} properties */
 export function Rationale({ answer }) {
-  const text = useRef(null);
-  const seconds = useSignal(0);
+  const text = useRef(/** @type {HTMLElement | null} */ (null));
   const since = answer.thinkingSince.value;
+  const seconds = useSeconds(since);
+  const took = answer.thoughtSeconds.value;
   useEffect(() => {
     const draw = drawing(() => {
-      if (!text.current) return;
-      const known = text.current.textContent;
-      text.current.append(answer.rationale.slice(known.length));
+      const element = text.current;
+      if (element) element.append(answer.rationale.slice(element.textContent?.length ?? 0));
     });
     answer.listeners.add(draw);
     draw();
-    return () => answer.listeners.delete(draw);
+    return () => void answer.listeners.delete(draw);
   }, [answer]);
-  useEffect(() => {
-    if (since === null) return;
-    const count = () => (seconds.value = Math.floor((performance.now() - since) / 1000));
-    count();
-    const timer = setInterval(count, 1000);
-    return () => clearInterval(timer);
-  }, [since]);
-  return html`<details class="rationale">
+  const over = took === null ? say("thoughts") : say("thoughts.for", { count: took });
+  return html`<details class="rationale" data-state=${since === null ? "thought" : "thinking"}>
     <summary>
-      <${Icon} name="fold" />
-      ${since === null ? WORDS.thought(answer.thoughtSeconds.value) : WORDS.thinking(seconds.value)}
+      ${since === null ? html`<${Icon} name="fold" />` : html`<span class="pulse"></span>`}
+      ${since === null ? over : say("phase.timed", { phase: say("phase.thinking"), seconds })}
     </summary>
     <p ref=${text} dir="auto"></p>
   </details>`;
 }
 
-/** The passages an answer stands on, numbered as it cites them. */
+/** The passages an answer stands on, numbered as it cites them. @param {{ answer: Answer }} properties */
 export function Sources({ answer }) {
   const sources = answer.sources.value;
   return html`<details class="sources">
-    <summary><${Icon} name="fold" />${WORDS.sources(sources.length)}</summary>
+    <summary><${Icon} name="fold" />${say("sources", { count: sources.length })}</summary>
     <ol>
       ${sources.map(
         (each) => html`<li key=${each.n}>
@@ -55,54 +51,19 @@ export function Sources({ answer }) {
   </details>`;
 }
 
-/** What an answer is doing while it says nothing. */
-export function Phase({ answer }) {
-  const phase = answer.phase.value;
-  const connection = answer.connection.value;
-  const waits = connection?.name === "waiting" || connection?.name === "offline";
-  if (!answer.running || waits || (answer.speaks.value && !phase) || (answer.thinks.value && !phase)) return null;
-  return html`<p class="phase"><span class="pulse"></span>${phase?.message ?? WORDS.waiting}</p>`;
-}
-
-/** How it ended, where that is not as it should be. */
-export function Ending({ answer, oncontinue }) {
+/** How it ended, where that is not as it should be. @param {{ answer: Answer, oncontinue: null | (() => void), onagain: null | (() => void) }} properties */
+export function Ending({ answer, oncontinue, onagain }) {
   const error = answer.error.value;
-  const cut = answer.cut ? WORDS.cut[answer.ending.value] : null;
+  const cut = answer.cut;
   if (answer.ending.value === "cancelled") {
-    return html`<p class="ending">
-      ${answer.stoppedElsewhere.value ? WORDS.connection.stoppedElsewhere : WORDS.stopped}
-    </p>`;
+    return html`<p class="ending">${say(answer.stoppedElsewhere.value ? "answer.stoppedElsewhere" : "answer.stopped")}</p>`;
   }
   if (!error && !cut) return null;
   return html`<div class=${cut ? "ending cut" : "ending failed"} role=${answer.live.value ? "alert" : undefined}>
-    <p dir="auto">${cut ?? error.message}${error && !cut && error.code && html` <code>${error.code}</code>`}</p>
-    ${cut && html`<button type="button" onClick=${oncontinue}>${WORDS.continue}</button>`}
+    <p dir="auto">
+      ${cut ? say(`cut.${answer.ending.value}`) : error?.message}${error?.code && !cut && html` <code>${error.code}</code>`}
+    </p>
+    ${cut && oncontinue && html`<button type="button" onClick=${oncontinue}>${say("cut.continue")}</button>`}
+    ${!cut && onagain && html`<button type="button" onClick=${onagain}>${say("answer.retry")}</button>`}
   </div>`;
 }
-
-/** What was measured, as the stream tells it. */
-export function Figures({ answer }) {
-  const told = answer.figures.value;
-  if (!told) return null;
-  const { usage, timing, ttft_ms: first, duration_ms: total } = told;
-  const tokens = usage?.completion_tokens;
-  const mark = usage?.completion_source === "estimated" ? "≈ " : "";
-  const speaking = first == null || total == null ? null : (total - (timing?.queue_ms ?? 0) - first) / 1000;
-  const rate = tokens > 1 && speaking >= MEASURABLE_SECONDS ? (tokens - 1) / speaking : null;
-  const shown = [
-    ["model", "Model", answer.model.value],
-    ["ttft", "Time to the first token", first == null ? null : `${duration(first)} to first token`],
-    ["rate", "Tokens a second", rate === null ? null : `${mark}${rounded(rate)} tokens/s`],
-    ["tokens", usage ? `Tokens, ${usage.completion_source}` : "", tokens ? `${mark}${tokens} tokens` : null],
-    ["total", "Whole time", total == null ? null : `${duration(total)} in all`],
-    ["attempts", "Times an upstream was asked", timing?.attempts > 1 ? `${timing.attempts} attempts` : null],
-  ];
-  return html`<ul class="figures">
-    ${shown.filter(([, , text]) => text).map(([name, title, text]) => html`<li class=${name} title=${title}>${text}</li>`)}
-  </ul>`;
-}
-
-/** Below this, a rate says more of the clock than of the model. */
-const MEASURABLE_SECONDS = 0.1;
-const duration = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`);
-const rounded = (rate) => (rate < 20 ? rate.toFixed(1) : Math.round(rate).toLocaleString("en"));

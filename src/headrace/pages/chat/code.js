@@ -1,6 +1,7 @@
 // A block of code: its language, wrap, copy; highlighted once, when it is whole and the page has nothing else to do.
+import { copied } from "./files.js";
 import { cleanHighlight } from "./markdown.js";
-import { WORDS } from "./words.js";
+import { say } from "./words.js";
 
 /** Longer code stays plain: colouring it would hold up the page for longer than anybody should notice. */
 const MOST_HIGHLIGHTED = 20_000;
@@ -20,25 +21,20 @@ export class CodeBlock {
     const pre = document.createElement("pre");
     pre.tabIndex = 0;
     pre.setAttribute("role", "region");
-    pre.setAttribute("aria-label", language ? `Code, ${language}` : "Code");
+    pre.setAttribute("aria-label", language ? say("code.in", { language }) : say("code"));
     pre.dir = "ltr";
     pre.append(this._code);
-    this._wrap = button(WORDS.wrap, () => {
+    this._wrap = button(say("code.wrap"), () => {
       const wrapped = this.element.classList.toggle("wrapped");
-      this._wrap.textContent = wrapped ? WORDS.unwrap : WORDS.wrap;
+      this._wrap.textContent = say(wrapped ? "code.unwrap" : "code.wrap");
     });
-    const copy = button(WORDS.copy, async () => {
-      try {
-        await navigator.clipboard.writeText(this.text);
-        copy.textContent = WORDS.copied;
-      } catch {
-        copy.textContent = WORDS.selectIt; // without https, a browser keeps the clipboard to itself
-      }
-      setTimeout(() => (copy.textContent = WORDS.copy), 1600);
+    const copy = button(say("copy"), async () => {
+      copy.textContent = say((await copied(this.text)) ? "copied" : "copy.byHand");
+      setTimeout(() => (copy.textContent = say("copy")), 1600);
     });
     const bar = document.createElement("figcaption");
     const name = document.createElement("span");
-    name.textContent = language || "text";
+    name.textContent = language || say("code.text");
     bar.append(name, this._wrap, copy);
     this.element.append(bar, pre);
   }

@@ -1,27 +1,17 @@
-// A conversation: the list of the streams that carry its id, read from the server, so that every tab and device sees
-// the same. Nothing of it is kept here.
-import { signal } from "@preact/signals";
-import { newId } from "../client/client.js";
+// A conversation: the streams that carry its id, read from the server, so that every tab and device sees the same.
+// Nothing of it is kept here.
+import { computed, signal } from "@preact/signals";
 import { Answer } from "./answer.js";
-import { CONTINUE } from "./words.js";
+import { Branches, pathFrom } from "./branches.js";
+
+/** What is asked when an answer is continued; an answer to exactly this is shown as part of the one before. */
+export const CONTINUE = "Go on exactly where your answer was cut off. Repeat nothing of it.";
 
 const PAGE = 100;
 
-/** A question with its answers, of which one is shown. */
-export class Turn {
-  /** @param {string} question */
-  constructor(question) {
-    this.key = newId();
-    this.question = question;
-    /** @type {import("@preact/signals").Signal<Answer[]>} */
-    this.answers = signal([]);
-    this.shown = signal(0);
-  }
-
-  get answer() {
-    return this.answers.value[this.shown.value];
-  }
-}
+/** @typedef {import("./branches.js").Turn} Turn */
+/** @typedef {{ id: string, state: string, question: string | null, parent?: string | null, readers?: number }} Known */
+/** @typedef {{ model: string | null, rationale: boolean }} Choices */
 
 /** One conversation as it is shown. */
 export class Conversation {
@@ -29,33 +19,39 @@ export class Conversation {
   constructor(client, id) {
     this.id = id;
     this._client = client;
-    /** @type {import("@preact/signals").Signal<Turn[]>} */
-    this.turns = signal([]);
-    this._known = new Set();
+    this._root = new Branches();
+    /** What is shown of it, from the first question to the last. */
+    this.turns = computed(() => pathFrom(this._root));
+    /** The answer that is being made and shown, where there is one. */
+    this.running = computed(() => this.turns.value.map((turn) => turn.answer).findLast((each) => each?.running) ?? null);
+    /** Whether the server was asked for it, and what it said. @type {import("@preact/signals").Signal<"new" | "loading" | "known" | "gone">} */
+    this.state = signal("new");
+    /** The answer that a stream belongs to, by the stream's id. @type {Map<string, Answer>} */
+    this._answers = new Map();
+    /** @type {Answer | null} The one that was placed last. */
+    this._latest = null;
+    /** @type {Promise<void> | null} */
     this._looking = null;
   }
 
-  /** The answer that is being made and shown, where there is one. */
-  get running() {
-    return this.turns.value.map((turn) => turn.answer).findLast((answer) => answer?.running) ?? null;
+  /** Asks a question behind what is shown. @param {string} question @param {Choices} choices */
+  ask(question, choices) {
+    this._ask(question, this.turns.value.at(-1)?.answer ?? null, choices);
   }
 
-  /** Asks a question. @param {string} question @param {string | null} model */
-  ask(question, model) {
-    const history = this._history(this.turns.value);
-    return this._start(this._add(question), question, history, model);
+  /** Asks another question in the place of one; both stay. @param {Turn} turn @param {string} question @param {Choices} choices */
+  edit(turn, question, choices) {
+    this._ask(question, turn.parent, choices);
   }
 
-  /** Another answer to a question that was asked; the first one stays. @param {Turn} turn @param {string | null} model */
-  again(turn, model) {
-    const before = this.turns.value.slice(0, this.turns.value.indexOf(turn));
-    return this._start(this._version(turn), turn.question, this._history(before), model);
+  /** Another answer to a question that was asked; the first one stays. @param {Turn} turn @param {Choices} choices */
+  again(turn, choices) {
+    this._ask(turn.question, turn.parent, choices);
   }
 
-  /** Goes on with an answer that was cut off. @param {Turn} turn @param {string | null} model */
-  continue(turn, model) {
-    const upTo = this.turns.value.slice(0, this.turns.value.indexOf(turn) + 1);
-    return this._start(turn.answer, CONTINUE, this._history(upTo), model);
+  /** Goes on with an answer that was cut off. @param {Turn} turn @param {Choices} choices */
+  continue(turn, choices) {
+    this._start(turn.answer, CONTINUE, turn.answer, choices);
   }
 
   /** Takes in what the server has of it, and this page does not: after a reload, or asked in another tab. */
@@ -66,71 +62,94 @@ export class Conversation {
 
   /** Leaves all its answers; they go on. */
   leave() {
-    for (const turn of this.turns.value) for (const answer of turn.answers.value) answer.leave();
+    for (const answer of new Set(this._answers.values())) answer.leave();
+  }
+
+  hurry() {
+    for (const turn of this.turns.value) turn.answer?.hurry();
   }
 
   async _look() {
+    if (this.state.peek() === "new") this.state.value = "loading";
+    /** @type {Known[]} */
     const found = [];
     for (let before = ""; ; ) {
-      const page = await this._client.streams({
-        conversation_id: this.id,
-        limit: PAGE,
-        ...(before && { before }),
-      });
+      const page = await this._client.streams({ conversation_id: this.id, limit: PAGE, ...(before && { before }) });
       found.push(...page.data);
-      if (!page.has_more || page.data.some((each) => this._known.has(each.id))) break;
-      before = page.last_id;
+      if (!page.has_more || page.data.some((each) => this._answers.has(each.id))) break;
+      before = page.last_id ?? "";
     }
     for (const stream of found.reverse()) {
-      if (this._known.has(stream.id)) continue;
-      this._known.add(stream.id);
-      this._place(stream);
+      const answer = this._answers.get(stream.id) ?? this._place(stream);
+      if (answer.running) answer.readers.value = stream.readers ?? 0;
     }
+    this.state.value = this._answers.size ? "known" : "gone";
   }
 
+  /** @param {Known} stream */
   _place(stream) {
-    const last = this.turns.value.at(-1);
-    let answer;
-    if (last && stream.question === CONTINUE) answer = last.answers.value.at(-1);
-    else if (last && stream.question === last.question) answer = this._version(last);
-    else answer = this._add(stream.question ?? "");
-    const live = stream.state === "running";
-    answer.turnOver = (answer.turnOver ?? Promise.resolve()).then(() =>
-      answer.follow(this._client.resume(stream.id), { live }),
-    );
+    const question = stream.question ?? "";
+    const answer = question === CONTINUE && this._parentOf(stream) ? this._parentOf(stream) : this._beside(stream, question);
+    this._take(/** @type {Answer} */ (answer), this._client.resume(stream.id), stream.state === "running");
+    return /** @type {Answer} */ (answer);
   }
 
-  _start(answer, question, history, model) {
+  /** A new answer, where the stream's parent says that it belongs. @param {Known} stream @param {string} question */
+  _beside(stream, question) {
+    let parent = this._parentOf(stream);
+    if (stream.parent === undefined) {
+      // Without a parent: what repeats the question before it is another answer to that.
+      const last = this.turns.peek().at(-1);
+      if (last?.question === question) parent = last.parent;
+    }
+    return this._add(question, parent);
+  }
+
+  /** @param {Known} stream */
+  _parentOf(stream) {
+    if (stream.parent === undefined) return this._latest;
+    return stream.parent === null ? null : (this._answers.get(stream.parent) ?? null);
+  }
+
+  /** @param {string} question @param {Answer | null} parent @param {Choices} choices */
+  _ask(question, parent, choices) {
+    this._start(this._add(question, parent), question, parent, choices);
+  }
+
+  /** @param {string} question @param {Answer | null} parent */
+  _add(question, parent) {
+    return (parent?.next ?? this._root).ask(question, parent).add(new Answer(this._client));
+  }
+
+  /** @param {Answer} answer @param {string} question @param {Answer | null} parent @param {Choices} choices */
+  _start(answer, question, parent, { model, rationale }) {
+    const history = this._historyTo(parent);
     const stream = this._client.ask({
       query: question,
       conversation_id: this.id,
       ...(history.length && { history }),
       ...(model && { model }),
+      ...(!rationale && { headrace: { rationale: false } }),
     });
-    this._known.add(stream.id);
-    answer.turnOver = answer.follow(stream, { live: true });
-    return answer;
+    this._take(answer, stream, true);
+    this.state.value = "known";
+    answer.open();
   }
 
-  _add(question) {
-    const turn = new Turn(question);
-    this.turns.value = [...this.turns.value, turn];
-    return this._version(turn);
+  /** @param {Answer} answer @param {import("../client/stream.js").Stream} stream @param {boolean} live */
+  _take(answer, stream, live) {
+    this._answers.set(stream.id, answer);
+    this._latest = answer;
+    answer.add(stream, { live });
   }
 
-  _version(turn) {
-    const answer = new Answer(this._client);
-    turn.answers.value = [...turn.answers.value, answer];
-    turn.shown.value = turn.answers.value.length - 1;
-    return answer;
-  }
-
-  _history(turns) {
-    return turns
-      .filter((turn) => turn.answer?.text)
-      .flatMap((turn) => [
-        { role: "user", content: turn.question },
-        { role: "assistant", content: turn.answer.text },
-      ]);
+  /** What was said up to an answer, along its own branch. @param {Answer | null} answer */
+  _historyTo(answer) {
+    const history = [];
+    for (let each = answer; each; each = each.turn?.parent ?? null) {
+      if (!each.text) continue;
+      history.unshift({ role: "user", content: each.turn?.question ?? "" }, { role: "assistant", content: each.text });
+    }
+    return history;
   }
 }

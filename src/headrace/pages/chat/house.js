@@ -1,94 +1,110 @@
-// What the whole page shares: the client, the conversation that is shown, models, the list of conversations, theme.
+// What the whole page shares, wired together: the client, the conversation that is shown, models, the list, choices.
 import { computed, effect, signal } from "@preact/signals";
 import { Client, newId } from "../client/client.js";
 import { HeadraceError } from "../client/errors.js";
+import { Choices } from "./choices.js";
 import { Conversation } from "./conversation.js";
-import { keep, kept } from "./kept.js";
-import { CONTINUE } from "./words.js";
+import { Linked } from "./linked.js";
+import { Models } from "./models.js";
+import { Shelf } from "./shelf.js";
 
 const LOOK_SECONDS = 4;
+/** How often the server is looked for while it is away. */
+const AWAY_SECONDS = 5;
+
+const ROOM_FOR_LIST = matchMedia("(min-width: 70rem)");
+
+/** @typedef {import("./branches.js").Turn} Turn */
+/** @typedef {Conversation | Linked} Shown */
 
 /** Everything that lives as long as the page. */
 export class House {
   constructor() {
     this.client = new Client();
-    this.models = signal([]);
-    this.upstreams = signal([]);
-    this.model = signal(kept("model"));
-    this.theme = signal(kept("theme") ?? "system");
+    this.choices = new Choices();
+    this.models = new Models(this.client, this.choices);
+    this.shelf = new Shelf(this.client);
     this.keyNeeded = signal(false);
-    this.serverAway = signal(false);
-    this.conversations = signal([]);
-    this.listShown = signal(false);
-    this.keysShown = signal(false);
-    this.conversation = signal(new Conversation(this.client, this._address() ?? newId()));
-    this.running = computed(() => this.conversation.value.running);
+    /** When the server is looked for again, where it is away. @type {import("@preact/signals").Signal<number | null>} */
+    this.awayUntil = signal(null);
+    /** Whether there is room for the list beside the conversation. */
+    this.wide = signal(ROOM_FOR_LIST.matches);
+    this.online = signal(navigator.onLine);
+    /** What stands over the page, one at a time. @type {import("@preact/signals").Signal<null | "list" | "keys" | "search">} */
+    this.sheet = signal(null);
+    /** The turn whose question is being edited. @type {import("@preact/signals").Signal<Turn | null>} */
+    this.edited = signal(null);
+    /** @type {import("@preact/signals").Signal<Shown>} */
+    this.conversation = signal(this._shownBy(address()));
+    this.running = computed(() => this.conversation.value.running.value);
     this._others = new BroadcastChannel("headrace.chat");
+    this._timer = 0;
   }
 
   /** Begins: reads what there is, and keeps in step with other tabs and devices. */
   open() {
+    // An answer that begins or ends is news of its upstream, and of the list.
     effect(() => {
-      const theme = this.theme.value;
-      keep("theme", theme === "system" ? null : theme);
-      if (theme === "system") delete document.documentElement.dataset.theme;
-      else document.documentElement.dataset.theme = theme;
+      if (this.running.value === null) this._try(() => this.models.lookAtHealth());
+      this._try(() => this.shelf.look());
     });
-    effect(() => keep("model", this.model.value));
-    // An answer that has ended is news of its upstream.
-    effect(() => this.running.value === null && this._try(() => this._lookAtHealth()));
-    addEventListener("hashchange", () => this._go(this._address()));
+    ROOM_FOR_LIST.addEventListener("change", () => (this.wide.value = ROOM_FOR_LIST.matches));
+    addEventListener("hashchange", () => this._go());
     addEventListener("online", () => this._hurry());
+    addEventListener("offline", () => (this.online.value = false));
     document.addEventListener("visibilitychange", () => document.hidden || this._hurry());
     this._others.onmessage = () => this.look();
-    setInterval(() => document.hidden || this.look(), LOOK_SECONDS * 1000);
     this.refresh();
   }
 
+  /** Reads everything anew. */
   async refresh() {
-    await this._try(async () => {
-      const [models] = await Promise.all([this.client.models(), this._lookAtHealth()]);
-      this.models.value = models;
-      if (!models.some((each) => each.id === this.model.value)) this.model.value = models[0]?.id ?? null;
-      this.keyNeeded.value = false;
-    });
+    if (await this._try(() => this.models.look())) this.keyNeeded.value = false;
     await this.look();
   }
 
-  /** Takes in what was asked in other tabs and on other devices. */
+  /** Takes in what was asked, and renamed, in other tabs and on other devices. */
   async look() {
-    if (this.keyNeeded.value || !this._address()) return;
-    await this._try(() => this.conversation.value.look());
+    clearTimeout(this._timer);
+    if (!this.keyNeeded.value) {
+      const away = this.awayUntil.value !== null;
+      if (away && !(await this._try(() => this.models.look()))) return;
+      if (address() !== null) await this._try(() => this.conversation.value.look());
+      if (this.listed) await this._try(() => this.shelf.look());
+    }
+    clearTimeout(this._timer);
+    if (this.awayUntil.value === null) this._timer = setTimeout(() => this._lookUnlessHidden(), LOOK_SECONDS * 1000);
   }
 
-  async lookForConversations() {
-    await this._try(async () => {
-      const found = new Map();
-      const { data } = await this.client.streams({ limit: 100 });
-      for (const each of data) {
-        if (!each.conversation_id) continue;
-        const known = found.get(each.conversation_id) ?? { id: each.conversation_id, at: each.created_at, running: false };
-        if (each.question && each.question !== CONTINUE) known.title = each.question;
-        known.running ||= each.state === "running";
-        found.set(each.conversation_id, known);
-      }
-      this.conversations.value = [...found.values()].filter((each) => each.title);
-    });
+  /** Whether the list of conversations can be seen. */
+  get listed() {
+    return this.wide.value ? this.choices.side.value : this.sheet.value === "list";
   }
 
+  /** @param {string} question */
   ask(question) {
-    if (!this._address()) location.hash = `c=${this.conversation.value.id}`;
-    this.conversation.value.ask(question, this.model.value);
+    const shown = this._own;
+    if (address() === null) location.hash = `c=${shown.id}`;
+    shown.ask(question, this._wishes);
     this._tell();
   }
 
+  /** @param {Turn} turn @param {string} question */
+  edit(turn, question) {
+    this.edited.value = null;
+    this._own.edit(turn, question, this._wishes);
+    this._tell();
+  }
+
+  /** @param {Turn} turn */
   again(turn) {
-    this.conversation.value.again(turn, this.model.value);
+    this._own.again(turn, this._wishes);
     this._tell();
   }
 
+  /** @param {Turn} turn */
   continue(turn) {
-    this.conversation.value.continue(turn, this.model.value);
+    this._own.continue(turn, this._wishes);
     this._tell();
   }
 
@@ -97,34 +113,78 @@ export class House {
     if (running) this._try(() => running.stop());
   }
 
+  /** Begins a new conversation. */
   begin() {
-    history.pushState(null, "", location.pathname);
-    this._go(null);
+    if (location.hash) history.pushState(null, "", location.pathname);
+    this._go();
   }
 
+  /** Shows the list of conversations, or hides it. */
+  toggleList() {
+    if (this.wide.value) this.choices.side.value = !this.choices.side.value;
+    else this.sheet.value = this.sheet.value === "list" ? null : "list";
+    if (this.listed) this._try(() => this.shelf.look());
+  }
+
+  /** Closes a sheet, unless another has taken its place. @param {string} sheet */
+  close(sheet) {
+    if (this.sheet.value === sheet) this.sheet.value = null;
+  }
+
+  /** The conversations with these words; `null` where the server could not be asked. @param {string} words */
+  async search(words) {
+    /** @type {import("./shelf.js").Found[] | null} */
+    let found = null;
+    await this._try(async () => (found = await this.shelf.search(words)));
+    return found;
+  }
+
+  /** Whether something can be asked here: one answer that is shown by its link can only be read. */
+  get mayAsk() {
+    return !(this.conversation.value instanceof Linked);
+  }
+
+  /** @param {string} key */
   async login(key) {
     await this.client.login(key);
     await this.refresh();
   }
 
-  _go(id) {
-    this.listShown.value = false;
-    if (id === this.conversation.value.id) return;
-    this.conversation.value.leave();
-    this.conversation.value = new Conversation(this.client, id ?? newId());
-    if (id) this.look();
+  /** The conversation, where what is shown is one: a single answer can be read and not gone on with. */
+  get _own() {
+    if (this.conversation.value instanceof Linked) throw new Error("one answer is shown, and nothing can be asked");
+    return this.conversation.value;
   }
 
-  _address() {
-    return /^#c=([A-Za-z0-9_.~-]{1,128})$/.exec(location.hash)?.[1] ?? null;
+  get _wishes() {
+    return { model: this.choices.model.value, rationale: this.choices.rationale.value };
   }
 
-  async _lookAtHealth() {
-    this.upstreams.value = (await this.client.health()).upstreams ?? [];
+  _go() {
+    const asked = address();
+    this.sheet.value = null;
+    const shown = this.conversation.value;
+    const there = asked !== null && asked.id === shown.id && (asked.kind === "stream") === shown instanceof Linked;
+    if (there || (asked === null && shown.turns.value.length === 0 && !(shown instanceof Linked))) return;
+    shown.leave();
+    this.edited.value = null;
+    this.conversation.value = this._shownBy(asked);
+    this.look();
+  }
+
+  /** @param {ReturnType<typeof address>} asked @returns {Shown} */
+  _shownBy(asked) {
+    if (asked?.kind === "stream") return new Linked(this.client, asked.id);
+    return new Conversation(this.client, asked?.id ?? newId());
+  }
+
+  _lookUnlessHidden() {
+    if (!document.hidden) this.look();
   }
 
   _hurry() {
-    for (const turn of this.conversation.value.turns.value) turn.answer?.hurry();
+    this.online.value = navigator.onLine;
+    this.conversation.value.hurry();
     this.look();
   }
 
@@ -133,15 +193,30 @@ export class House {
     setTimeout(() => this._others.postMessage("asked"), 150);
   }
 
+  /** Whether `act` did what it should; what went wrong is shown where it belongs. @param {() => Promise<unknown>} act */
   async _try(act) {
     try {
       await act();
-      this.serverAway.value = false;
+      this.awayUntil.value = null;
+      return true;
     } catch (error) {
       if (!(error instanceof HeadraceError)) throw error;
       if (error.status === 401) this.keyNeeded.value = true;
-      else if (error.passing) this.serverAway.value = true;
+      else if (error.passing) this._waitForServer();
       else console.info(error.message);
+      return false;
     }
   }
+
+  _waitForServer() {
+    this.awayUntil.value = Date.now() + AWAY_SECONDS * 1000;
+    clearTimeout(this._timer);
+    this._timer = setTimeout(() => this.look(), AWAY_SECONDS * 1000);
+  }
+}
+
+/** What the address asks for: a conversation (`#c=…`), one stream (`#stream=…`), or nothing yet. */
+function address() {
+  const found = /^#(c|stream)=([A-Za-z0-9_.~-]{1,128})$/.exec(location.hash);
+  return found && { kind: found[1], id: found[2] };
 }

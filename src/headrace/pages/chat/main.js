@@ -1,69 +1,90 @@
-// The page: a bar, the conversation, and where one writes. What lives as long as the page is opened here.
+// The page: the list, a bar, the conversation, and where one writes. What lives as long as the page is opened here.
 import { render } from "preact";
 import { useEffect } from "preact/hooks";
 import { useSignal } from "@preact/signals";
+import { Banner } from "./banner.js";
 import { Composer } from "./composer.js";
 import { House } from "./house.js";
 import { html } from "./html.js";
+import { Keys, listenForKeys } from "./keys.js";
+import { LinkedFoot } from "./linked_foot.js";
 import { blocksOf, elementsOf } from "./markdown.js";
-import { Conversations, Keys } from "./side.js";
-import { Login, Start } from "./start.js";
+import { Search } from "./search.js";
+import { Side } from "./side.js";
+import { Gone, Loading, Login, Start } from "./start.js";
 import { Top } from "./top.js";
 import { Transcript } from "./transcript.js";
-import { WORDS } from "./words.js";
+import { language, openWords, say } from "./words.js";
 
-const house = new House();
-
-function Page() {
-  const empty = house.conversation.value.turns.value.length === 0;
+/** @param {{ house: House }} properties */
+function Page({ house }) {
+  const wide = house.wide.value;
   return html`
-    <${Top} house=${house} />
-    <main class=${empty ? "empty" : ""}>
-      ${house.keyNeeded.value
-        ? html`<${Login} house=${house} />`
-        : html`
-            ${empty ? html`<${Start} house=${house} />` : html`<${Transcript} house=${house} />`}
-            <${Composer} house=${house} />
-          `}
-    </main>
-    <${Conversations} house=${house} />
+    <a class="skip" href="#question" onClick=${toQuestion}>${say("skip")}</a>
+    <${Side} house=${house} wide=${wide} />
+    <div class="page">
+      <${Top} house=${house} wide=${wide} />
+      <${Main} house=${house} />
+    </div>
+    <${Search} house=${house} />
     <${Keys} house=${house} />
     <${Spoken} house=${house} />
   `;
 }
 
-/** The one thing that is read out by itself: that an answer begins, and how it ended. */
+/** @param {{ house: House }} properties */
+function Main({ house }) {
+  const conversation = house.conversation.value;
+  const state = conversation.state.value;
+  if (house.keyNeeded.value) return html`<main class="empty"><${Login} house=${house} /></main>`;
+  if (conversation.turns.value.length > 0) {
+    // In another language everything is made anew: what is not Preact's, too.
+    return html`<main>
+      <${Transcript} key=${language.value} house=${house} />
+      <${Banner} house=${house} />
+      ${house.mayAsk ? html`<${Composer} house=${house} />` : html`<${LinkedFoot} house=${house} />`}
+    </main>`;
+  }
+  if (state === "gone") return html`<main class="empty"><${Gone} house=${house} /></main>`;
+  if (state === "loading" || !house.mayAsk) {
+    return html`<main><${Loading} /><${Banner} house=${house} />${house.mayAsk && html`<${Composer} house=${house} />`}</main>`;
+  }
+  return html`<main class="empty">
+    <${Start} house=${house} />
+    <${Banner} house=${house} />
+    <${Composer} house=${house} />
+  </main>`;
+}
+
+/** @param {Event} event */
+function toQuestion(event) {
+  event.preventDefault(); // the address is the conversation's
+  document.getElementById("question")?.focus();
+}
+
+/** The one thing that is read out by itself: that an answer begins, and how it ended. @param {{ house: House }} properties */
 function Spoken({ house }) {
   const said = useSignal("");
   const running = house.running.value;
   useEffect(() => {
     if (running === null) return undefined;
-    said.value = WORDS.generating;
+    said.value = say("answer.generating");
     return () => {
-      const words = running.text.split(/\s+/).filter(Boolean).length;
-      said.value = running.ending.peek() === "cancelled" ? WORDS.stopped : WORDS.complete(words);
+      const ending = running.ending.peek();
+      const count = running.text.split(/\s+/).filter(Boolean).length;
+      if (ending === "cancelled") said.value = say("answer.stopped");
+      else if (running.error.peek()) said.value = say("answer.failed");
+      else said.value = ending === null ? "" : say("answer.complete", { count });
     };
   }, [running]);
   return html`<p class="unseen" role="status">${said.value}</p>`;
 }
 
-document.addEventListener("keydown", (event) => {
-  const writes = event.target instanceof Element && event.target.closest("input, textarea, select");
-  const plain = !event.ctrlKey && !event.metaKey && !event.altKey;
-  if (event.key === "Escape" && !document.querySelector("dialog[open]")) house.stop();
-  else if (event.key.toLowerCase() === "o" && event.shiftKey && (event.ctrlKey || event.metaKey)) {
-    event.preventDefault();
-    house.begin();
-  } else if (event.key === "/" && plain && !writes) {
-    event.preventDefault();
-    document.getElementById("question")?.focus();
-  } else if (event.key === "?" && plain && (!writes || event.target.value === "")) {
-    event.preventDefault();
-    house.keysShown.value = true;
-  }
-});
-
+await openWords();
+const house = new House();
+listenForKeys(house);
+house.open();
+document.title = say("title");
+render(html`<${Page} house=${house} />`, /** @type {HTMLElement} */ (document.getElementById("page")));
 // Made ready while nobody waits: the first block would take several times as long as the next.
 (globalThis.requestIdleCallback ?? setTimeout)(() => elementsOf(blocksOf("# a\n\n**b** `c` [d](https://e)\n\n- f\n")));
-house.open();
-render(html`<${Page} />`, document.getElementById("page"));

@@ -3,6 +3,7 @@
 // cleaned by DOMPurify as well, so that a mistake here is not enough.
 import DOMPurify from "dompurify";
 import { Marked } from "marked";
+import { say } from "./words.js";
 
 const escaped = (text) =>
   text.replace(/[&<>"']/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" })[sign]);
@@ -58,7 +59,7 @@ export function elementsOf(tokens) {
     scroller.className = "scroll";
     scroller.tabIndex = 0;
     scroller.setAttribute("role", "region");
-    scroller.setAttribute("aria-label", "Table");
+    scroller.setAttribute("aria-label", say("table"));
     table.replaceWith(scroller);
     scroller.append(table);
   }

@@ -2,6 +2,7 @@
 import { useEffect, useRef } from "preact/hooks";
 import { drawing } from "./frames_of_time.js";
 import { html } from "./html.js";
+import { say } from "./words.js";
 import { Writing } from "./writing.js";
 
 /** @param {{ answer: import("./answer.js").Answer, ondrawn: () => void }} properties */
@@ -48,7 +49,7 @@ function cite(block, answer) {
       sign.className = "cite";
       sign.textContent = found[0];
       sign.title = source.title;
-      sign.setAttribute("aria-label", `Source ${source.n}: ${source.title}`);
+      sign.setAttribute("aria-label", say("source.named", { number: source.n, title: source.title }));
       sign.addEventListener("click", () => open(block, source.n));
       pieces.push(text.data.slice(behind, found.index), sign);
       behind = found.index + found[0].length;

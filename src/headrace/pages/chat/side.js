@@ -1,71 +1,74 @@
-// The list of conversations, and the sheet of keys: both stand beside the conversation only while they are asked for.
-import { useEffect, useRef } from "preact/hooks";
+// The list of conversations: beside them where there is room, else over them while it is asked for.
+import { ageOf, moment } from "./amounts.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
-import { WORDS } from "./words.js";
+import { Sheet } from "./sheet.js";
+import { say } from "./words.js";
 
-export function Conversations({ house }) {
-  const shown = house.listShown.value;
-  useEffect(() => {
-    if (shown) house.lookForConversations();
-  }, [shown]);
-  return html`<${Sheet} shown=${shown} title=${WORDS.conversations} kind="list" onclose=${() => (house.listShown.value = false)}>
-    <button
-      type="button"
-      class="wide"
-      onClick=${() => {
-        house.listShown.value = false;
-        house.begin();
-      }}
-    >
-      <${Icon} name="new" />${WORDS.newConversation}
-    </button>
-    ${house.conversations.value.length === 0 && html`<p class="quiet">${WORDS.none}</p>`}
-    <ul>
-      ${house.conversations.value.map(
-        ({ id, title, at, running }) => html`<li key=${id}>
-          <a
-            href=${`#c=${id}`}
-            aria-current=${id === house.conversation.value.id ? "page" : undefined}
-            onClick=${() => (house.listShown.value = false)}
-          >
-            <span dir="auto">${title}</span>
-            <small>${running && html`<span class="pulse"></span>`}${at && when(at)}</small>
-          </a>
-        </li>`,
-      )}
-    </ul>
-  <//>`;
-}
+const AGES = /** @type {const} */ (["today", "yesterday", "week", "older"]);
 
-export function Keys({ house }) {
-  return html`<${Sheet} shown=${house.keysShown.value} title="Keys" kind="keys" onclose=${() => (house.keysShown.value = false)}>
-    <dl>
-      ${WORDS.keys.map(([key, what]) => html`<div key=${key}><dt><kbd>${key}</kbd></dt><dd>${what}</dd></div>`)}
-    </dl>
-  <//>`;
-}
-
-function Sheet({ shown, title, kind, onclose, children }) {
-  const sheet = useRef(null);
-  useEffect(() => {
-    if (shown && !sheet.current.open) sheet.current.showModal();
-    if (!shown && sheet.current.open) sheet.current.close();
-  }, [shown]);
-  const clicked = (event) => event.target === sheet.current && onclose();
-  return html`<dialog ref=${sheet} class=${`sheet ${kind}`} aria-label=${title} onClose=${onclose} onClick=${clicked}>
-    <div class="inside">
+/** @param {{ house: import("./house.js").House, wide: boolean }} properties */
+export function Side({ house, wide }) {
+  if (wide) {
+    if (!house.choices.side.value) return null;
+    return html`<nav class="side list" aria-label=${say("conversations")}>
       <div class="heading">
-        <h2>${title}</h2>
-        <button type="button" class="sign" aria-label="Close" onClick=${onclose}><${Icon} name="close" /></button>
+        <a class="brand" href="/chat">headrace</a>
+        <button
+          type="button"
+          class="sign"
+          aria-label=${say("conversations")}
+          title=${`${say("conversations")} (Ctrl+B)`}
+          aria-expanded="true"
+          onClick=${() => house.toggleList()}
+        >
+          <${Icon} name="menu" />
+        </button>
       </div>
-      ${shown && children}
-    </div>
-  </dialog>`;
+      <${List} house=${house} />
+    </nav>`;
+  }
+  const shown = house.sheet.value === "list";
+  return html`<${Sheet} shown=${shown} title=${say("conversations")} kind="list" onclose=${() => house.close("list")}>
+    <${List} house=${house} />
+  <//>`;
 }
 
-function when(at) {
-  const date = new Date(at);
-  const today = new Date().toDateString() === date.toDateString();
-  return date.toLocaleString(undefined, today ? { timeStyle: "short" } : { dateStyle: "medium" });
+/** @param {{ house: import("./house.js").House }} properties */
+function List({ house }) {
+  const { shelf } = house;
+  const entries = shelf.entries.value;
+  const now = new Date();
+  return html`
+    <button type="button" class="wide" onClick=${() => house.begin()}>
+      <${Icon} name="new" /><span>${say("conversation.new")}</span>
+    </button>
+    <button type="button" class="wide" onClick=${() => (house.sheet.value = "search")}>
+      <${Icon} name="search" /><span>${say("search")}</span><kbd>Ctrl K</kbd>
+    </button>
+    <div class="entries">
+      ${shelf.read.value && entries.length === 0 && html`<p class="quiet">${say("conversations.none")}</p>`}
+      ${AGES.map((age) => {
+        const these = entries.filter((each) => ageOf(each.at, now) === age);
+        return (
+          these.length > 0 &&
+          html`<h3 key=${age}>${say(`conversations.${age}`)}</h3>
+            <ul>
+              ${these.map((each) => html`<${Entry} key=${each.id} entry=${each} house=${house} />`)}
+            </ul>`
+        );
+      })}
+    </div>`;
+}
+
+/** @param {{ entry: import("./shelf.js").Entry, house: import("./house.js").House }} properties */
+function Entry({ entry, house }) {
+  const { id, title, at, running } = entry;
+  const here = id === house.conversation.value.id;
+  return html`<li>
+    <a href=${`#c=${id}`} aria-current=${here ? "page" : undefined} title=${moment(at)} onClick=${() => house.close("list")}>
+      <span dir="auto">${title}</span>
+      ${running && html`<span class="pulse" role="img" aria-label=${say("conversations.running")}></span>`}
+    </a>
+  </li>`;
 }

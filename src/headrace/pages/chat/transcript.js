@@ -4,13 +4,14 @@ import { useSignal } from "@preact/signals";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
 import { Turn } from "./turn.js";
-import { WORDS } from "./words.js";
+import { say } from "./words.js";
 
 /** How near to the end counts as being there. */
 const NEAR_PIXELS = 40;
 
+/** @param {{ house: import("./house.js").House }} properties */
 export function Transcript({ house }) {
-  const scroller = useRef(null);
+  const scroller = useRef(/** @type {any} */ (null));
   const following = useRef(true);
   const away = useSignal(false);
   const conversation = house.conversation.value;
@@ -53,7 +54,7 @@ export function Transcript({ house }) {
       class="transcript"
       role="log"
       aria-live="off"
-      aria-label="Conversation"
+      aria-label=${say("conversation")}
       tabindex="0"
       ref=${scroller}
       data-following=${away.value ? "no" : "yes"}
@@ -72,7 +73,7 @@ export function Transcript({ house }) {
         toEnd();
       }}
     >
-      <${Icon} name="down" />${WORDS.jump}
+      <${Icon} name="down" />${say("jump")}
     </button>`}
   </div>`;
 }

@@ -1,58 +1,68 @@
-// Every word that the page says by itself, in one place.
+// Every word that the page says by itself, in the language that is chosen: one file for each, from our own server.
+import { signal } from "@preact/signals";
+import { keep, kept } from "./kept.js";
 
-export const WORDS = {
-  ask: "Ask anything",
-  send: "Send",
-  stop: "Stop",
-  generating: "Generating…",
-  stopped: "Stopped",
-  complete: (count) => `Answer complete, ${count} ${count === 1 ? "word" : "words"}`,
-  waiting: "Waiting for the first word",
-  thinking: (seconds) => `Thinking · ${seconds} s`,
-  thought: (seconds) => (seconds === null ? "Thoughts" : `Thought for ${seconds} s`),
-  sources: (count) => `${count} ${count === 1 ? "source" : "sources"}`,
-  jump: "Jump to the latest",
-  copy: "Copy",
-  copied: "Copied",
-  selectIt: "Select it to copy",
-  wrap: "Wrap",
-  unwrap: "Do not wrap",
-  again: "Answer again",
-  continue: "Continue",
-  previous: "Previous answer",
-  next: "Next answer",
-  newConversation: "New conversation",
-  conversations: "Conversations",
-  none: "Nothing asked yet.",
-  model: "Model",
-  theme: { system: "Theme: as the system", light: "Theme: light", dark: "Theme: dark" },
-  connection: {
-    connecting: "Connecting",
-    live: "Live",
-    offline: "You are offline. The answer goes on without you, and is read on when you are back.",
-    elsewhere: "Finished while this page was away",
-    stoppedElsewhere: "Stopped in another place",
-    lost: "This answer can no longer be reached",
-  },
-  reconnecting: (seconds) => `Connection lost. Trying again in ${seconds} s`,
-  tryNow: "Try now",
-  cut: {
-    length: "The answer reached its limit of tokens.",
-    incomplete: "The answer was cut off before it was complete.",
-    interrupted: "The server stopped while it was answering.",
-  },
-  keyNeeded: "This server asks for a key.",
-  key: "Key",
-  logIn: "Log in",
-  keys: [
-    ["Enter", "send"],
-    ["Shift + Enter", "new line"],
-    ["Esc", "stop the answer"],
-    ["Ctrl + Shift + O", "new conversation"],
-    ["/", "to the question"],
-    ["?", "these keys"],
-  ],
-};
+/** The languages there are, each under the name it has for itself. */
+export const LANGUAGES = { en: "English", de: "Deutsch", ar: "العربية" };
+const RIGHT_TO_LEFT = new Set(["ar"]);
 
-/** What is asked when an answer is continued; an answer to exactly this is shown as part of the one before. */
-export const CONTINUE = "Go on exactly where your answer was cut off. Repeat nothing of it.";
+/** The language that is spoken. @type {import("@preact/signals").Signal<string>} */
+export const language = signal("en");
+/** The language that was chosen; `null`: the browser's. @type {import("@preact/signals").Signal<string | null>} */
+export const chosenLanguage = signal(kept("language"));
+
+/** @typedef {string | { [category: string]: string }} Saying Its forms by the number, where it has several. */
+/** @type {import("@preact/signals").Signal<{ [name: string]: Saying }>} */
+const sayings = signal({});
+let plural = new Intl.PluralRules("en");
+let digits = new Intl.NumberFormat("en");
+
+/** Reads the words; nothing can be said before. */
+export async function openWords() {
+  await speak(spoken(chosenLanguage.peek(), navigator.languages));
+  addEventListener("languagechange", () => speak(spoken(chosenLanguage.peek(), navigator.languages)));
+}
+
+/** Speaks another language from now on. @param {string | null} code `null`: the browser's. */
+export async function chooseLanguage(code) {
+  keep("language", code);
+  chosenLanguage.value = code;
+  await speak(spoken(code, navigator.languages));
+}
+
+/**
+ * The first language that is wanted and there is.
+ * @param {string | null} chosen
+ * @param {readonly string[]} wanted As a browser lists them, the dearest first.
+ */
+export function spoken(chosen, wanted) {
+  const known = [chosen ?? "", ...wanted].map((each) => each.toLowerCase().split("-")[0]);
+  return known.find((each) => Object.hasOwn(LANGUAGES, each)) ?? "en";
+}
+
+/**
+ * What is said under a name.
+ * @param {string} name
+ * @param {{ [place: string]: string | number }} values What stands in its braces; `count` chooses the form.
+ */
+export function say(name, values = {}) {
+  const known = sayings.value[name] ?? name;
+  const text = typeof known === "string" ? known : (known[plural.select(Number(values.count))] ?? known.other);
+  return text.replace(/\{(\w+)\}/g, (place, each) => {
+    const value = values[each];
+    return value === undefined ? place : typeof value === "number" ? digits.format(value) : value;
+  });
+}
+
+/** @param {string} code */
+async function speak(code) {
+  if (code === language.peek() && Object.keys(sayings.peek()).length) return;
+  const response = await fetch(new URL(`languages/${code}.json`, import.meta.url));
+  const read = await response.json();
+  plural = new Intl.PluralRules(code);
+  digits = new Intl.NumberFormat(code);
+  document.documentElement.lang = code;
+  document.documentElement.dir = RIGHT_TO_LEFT.has(code) ? "rtl" : "ltr";
+  sayings.value = read;
+  language.value = code;
+}

@@ -1,0 +1,60 @@
+// A button that opens a few more: closed by Escape, by a click elsewhere, and when the focus leaves it.
+import { useEffect, useRef } from "preact/hooks";
+import { useSignal } from "@preact/signals";
+import { html } from "./html.js";
+import { Icon } from "./icons.js";
+
+/**
+ * @param {{ name: string, icon?: string, label?: any, kind?: string, children: any }} properties
+ *   `name`: what is read out; `label`: what is shown instead of the icon; `kind`: a class of the panel.
+ */
+export function Menu({ name, icon = "more", label = null, kind = "", children }) {
+  const open = useSignal(false);
+  const place = useRef(/** @type {HTMLElement | null} */ (null));
+  useEffect(() => {
+    if (!open.value) return undefined;
+    const element = /** @type {HTMLElement} */ (place.current);
+    const elsewhere = (/** @type {Event} */ event) => {
+      if (!element.contains(/** @type {Node} */ (event.target))) open.value = false;
+    };
+    const pressed = (/** @type {KeyboardEvent} */ event) => {
+      if (event.key !== "Escape") return;
+      event.stopPropagation(); // nothing else is closed, or stopped, by it
+      open.value = false;
+      element.querySelector("button")?.focus();
+    };
+    document.addEventListener("pointerdown", elsewhere);
+    document.addEventListener("focusin", elsewhere);
+    element.addEventListener("keydown", pressed);
+    keepInside(element.querySelector(".panel"));
+    return () => {
+      document.removeEventListener("pointerdown", elsewhere);
+      document.removeEventListener("focusin", elsewhere);
+      element.removeEventListener("keydown", pressed);
+    };
+  }, [open.value]);
+  const close = (/** @type {Event} */ event) => {
+    if (event.target instanceof Element && event.target.closest("[data-closes]")) open.value = false;
+  };
+  return html`<span class="menu" ref=${place}>
+    <button
+      type="button"
+      class=${label ? "named" : "sign"}
+      aria-label=${label ? undefined : name}
+      title=${name}
+      aria-expanded=${open.value ? "true" : "false"}
+      onClick=${() => (open.value = !open.value)}
+    >
+      ${label ?? html`<${Icon} name=${icon} />`}
+    </button>
+    ${open.value && html`<div class=${`panel ${kind}`} role="group" aria-label=${name} onClick=${close}>${children}</div>`}
+  </span>`;
+}
+
+/** Opens a panel upwards where there is no room below it. @param {HTMLElement | null} panel */
+function keepInside(panel) {
+  if (!panel) return;
+  const { bottom, left, right } = panel.getBoundingClientRect();
+  panel.classList.toggle("up", bottom > innerHeight - 8);
+  panel.classList.toggle("flipped", left < 0 || right > innerWidth);
+}
