@@ -280,6 +280,11 @@ class Framing(Protocol):
         """What stands between two records: records joined by it are framed like the records one by one."""
         ...
 
+    @property
+    def may_be_cut(self) -> bool:
+        """Whether a frame may be cut anywhere between two writes; not where several streams share a connection."""
+        ...
+
     def frame(self, records: Sequence[bytes]) -> bytes:
         """`records` as bytes, for one write."""
         ...

@@ -26,6 +26,7 @@ class EventStream:
     content_type = "text/event-stream; charset=utf-8"
     heartbeat = comment("hb")
     tells_endings = True
+    may_be_cut = True
     between = BETWEEN_DATA_FRAMES
 
     def __init__(self, *, opening: bytes, heartbeat_with_ids: bytes = comment("hb")) -> None:
@@ -52,6 +53,7 @@ class EventLinesStream:
     opening = RETRY
     heartbeat = heartbeat_with_ids = EventStream.heartbeat
     tells_endings = True
+    may_be_cut = True
     between = b"\n\n"
 
     @staticmethod
@@ -70,6 +72,7 @@ class JSONLines:
     content_type = "application/x-ndjson"
     heartbeat = heartbeat_with_ids = opening = b""
     tells_endings = True
+    may_be_cut = True
     between = b"\n"
 
     @staticmethod
@@ -88,6 +91,7 @@ class BareText:
     content_type = "text/plain; charset=utf-8"
     heartbeat = heartbeat_with_ids = opening = b""
     tells_endings = False
+    may_be_cut = True
     between = b""
 
     @staticmethod

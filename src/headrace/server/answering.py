@@ -15,7 +15,7 @@ from headrace.events import CONTENT, FINISHED, Ended, TextDelta
 from headrace.interfaces import ReaderProtocol, Stream
 from headrace.protocols.objects import error_object
 from headrace.requests import ReaderOptions
-from headrace.server.delivery import Delivery, has_content, until
+from headrace.server.delivery import Delivery, Outcome, Outgoing, Spoken, has_content, until
 from headrace.server.house import House
 from headrace.server.outlet import Headers, outlet_of
 from headrace.server.pacing import PacedStream
@@ -79,7 +79,7 @@ async def answer_live(
             # An id that was given leads to a stream, also after a crash: it is given once the stream is kept.
             return
         if offset < stream.horizon:
-            send_json(scope, _below_horizon(stream), status=410, headers=[identity])
+            send_json(scope, json_text.encode(below_horizon(stream)), status=410, headers=[identity])
             return
         content_type = (b"content-type", protocol.framing.content_type.encode("ascii"))
         outlet.begin(200, [content_type, NO_CACHE, NO_BUFFER, identity, (b"x-request-id", outlet.request_id)])
@@ -87,16 +87,7 @@ async def answer_live(
             return
         if comes_back and protocol.framing.opening:
             outlet.write(protocol.framing.opening)
-        shown = stream if options.pace is None else PacedStream(stream, offset, outlet.loop)
-        delivery = Delivery(shown, offset, protocol, options, outlet)
-        house.deliveries.add(delivery)
-        try:
-            await delivery.start()
-            outcome = await delivery.outcome
-        finally:
-            house.deliveries.discard(delivery)
-            delivery.stop()
-        match outcome:
+        match await deliver(house, stream, protocol, options, outlet, offset):
             case "finished":
                 outlet.end()
             case "failed":
@@ -106,6 +97,21 @@ async def answer_live(
     finally:
         house.readers.detach(key)
         house.runs.reader_left(stream)
+
+
+async def deliver(
+    house: House, stream: Stream, protocol: Spoken, options: ReaderOptions, outlet: Outgoing, offset: int
+) -> Outcome:
+    """Sends the events from `offset` on to one reader, until the stream has ended or the reader has left."""
+    shown = stream if options.pace is None else PacedStream(stream, offset, outlet.loop)
+    delivery = Delivery(shown, offset, protocol, options, outlet)
+    house.deliveries.add(delivery)
+    try:
+        await delivery.start()
+        return await delivery.outcome
+    finally:
+        house.deliveries.discard(delivery)
+        delivery.stop()
 
 
 async def answer_whole(
@@ -137,8 +143,8 @@ async def answer_whole(
         house.runs.reader_left(stream)
 
 
-def _below_horizon(stream: Stream) -> bytes:
-    """The body for a reader whose next event was let go: what was said until the horizon, from where it may go on."""
+def below_horizon(stream: Stream) -> dict[str, object]:
+    """What a reader is told whose next event was let go: what was said until the horizon, from where it may go on."""
     horizon = stream.horizon
     error = BelowHorizon(
         f"the events before offset {horizon} are no longer kept one by one; take `content` for what they said, and"
@@ -147,7 +153,7 @@ def _below_horizon(stream: Stream) -> bytes:
     )
     said = "".join(event.text for event in stream.beginning if isinstance(event, TextDelta) and event.choice == 0)
     shown = error_object(error.failure(), error.parameter)
-    return json_text.encode({"error": shown, "horizon": horizon, "content": said})
+    return {"error": shown, "horizon": horizon, "content": said}
 
 
 def has_content_before(stream: Stream) -> bool:

@@ -16,9 +16,9 @@ from typing import Literal, Protocol, TypeAlias
 
 from headrace.errors import BelowHorizon, InternalError
 from headrace.events import CONTENT, FINISHED, Ended, Event, Failure
-from headrace.interfaces import Encoder, Framing, ReaderProtocol, Stream
+from headrace.interfaces import Encoder, Framing, Stream
 from headrace.requests import ReaderOptions
-from headrace.server.outlet import Outlet
+from headrace.server.callers import Caller
 
 logger = logging.getLogger("headrace.server")
 
@@ -73,6 +73,61 @@ class Shown(Protocol):
         ...
 
 
+class Spoken(Protocol):
+    """How a delivery's events are written: a `ReaderProtocol`, or as much of one as that takes."""
+
+    @property
+    def name(self) -> str:
+        """As the protocol's."""
+        ...
+
+    @property
+    def framing(self) -> Framing:
+        """As the protocol's."""
+        ...
+
+    def encoder(self, options: ReaderOptions) -> Encoder:
+        """A new encoder for one reader."""
+        ...
+
+
+class Outgoing(Protocol):
+    """Where a delivery is written to: the response to a request, or one lane of a WebSocket."""
+
+    on_ready: Callable[[], None] | None
+    """Called when a slow reader has caught up."""
+    on_gone: Callable[[], None] | None
+    """Called once, when the reader has left."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of the connection."""
+        ...
+
+    @property
+    def caller(self) -> Caller:
+        """Whose request this is."""
+        ...
+
+    @property
+    def paused(self) -> bool:
+        """Whether the reader is slow: what is written then only fills memory."""
+        ...
+
+    @property
+    def gone(self) -> bool:
+        """Whether the reader has left."""
+        ...
+
+    def write(self, data: bytes) -> None:
+        """Writes frames, or a piece of one where the framing may be cut."""
+        ...
+
+    def flush(self) -> None:
+        """Writes what waits for the first piece."""
+        ...
+
+
 class Delivery:
     """One reader of one stream.
 
@@ -102,9 +157,7 @@ class Delivery:
         "outlet",
     )
 
-    def __init__(
-        self, stream: Shown, offset: int, protocol: ReaderProtocol, options: ReaderOptions, outlet: Outlet
-    ) -> None:
+    def __init__(self, stream: Shown, offset: int, protocol: Spoken, options: ReaderOptions, outlet: Outgoing) -> None:
         self.outcome: asyncio.Future[Outcome] = outlet.loop.create_future()
         self._stream = stream
         self._offset = offset
@@ -227,6 +280,9 @@ class Delivery:
 
     def _write_long(self, data: bytes) -> None:
         """Writes what is too large for one write, as far as the reader takes it; the rest when it is ready."""
+        if not self._framing.may_be_cut:
+            self.outlet.write(data)
+            return
         self._unsent.extend(data[start : start + PIECE_BYTES] for start in range(0, len(data), PIECE_BYTES))
         self._write_unsent()
 
@@ -290,7 +346,7 @@ class Served(Protocol):
     """A live reader, as it is looked after."""
 
     @property
-    def outlet(self) -> Outlet:
+    def outlet(self) -> Outgoing:
         """Where it is written to."""
         ...
 
@@ -324,7 +380,7 @@ Waited: TypeAlias = Literal["met", "gone", "late"]
 
 
 async def until(
-    stream: Wakes, outlet: Outlet, condition: Callable[[], bool], *, seconds: float | None = None
+    stream: Wakes, outlet: Outgoing, condition: Callable[[], bool], *, seconds: float | None = None
 ) -> Waited:
     """Waits, as a reader of the stream, until `condition` holds after a batch.
 

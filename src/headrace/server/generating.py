@@ -91,11 +91,7 @@ async def read_request(
     body = await read_body(scope, receive, house.settings.server.body_limit_bytes)
     request, options = protocol.read(body, headers)
     stream_id = headers.get("headrace-stream")
-    if stream_id is not None and not is_stream_id(stream_id):
-        raise InvalidRequest(
-            "Headrace-Stream must be 22 to 128 characters of A-Z a-z 0-9 _ . ~ -, made of 128 random bits",
-            parameter="Headrace-Stream",
-        )
+    check_stream_id(stream_id, "Headrace-Stream")
     live = request.stream if stream is None else stream
     key = headers.get("idempotency-key")
     idempotency = None if key is None else idempotency_of(key, scope["path"], body)
@@ -110,6 +106,18 @@ async def read_request(
     )
     early = flag(headers, "headrace-early-headers", False)
     return Asked(request, options, stream_id, early is True)
+
+
+def check_stream_id(stream_id: str | None, name: str) -> None:
+    """Returns where a reader chose no id for its stream, or one that is fit to be one; `name`: where it stood.
+
+    Raises:
+        InvalidRequest: it is not.
+    """
+    if stream_id is not None and not is_stream_id(stream_id):
+        raise InvalidRequest(
+            f"{name} must be 22 to 128 characters of A-Z a-z 0-9 _ . ~ -, made of 128 random bits", parameter=name
+        )
 
 
 async def answer(

@@ -6,7 +6,7 @@ names a host that is not ours, or an origin that is foreign: it is refused. Pure
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 from starlette.types import Scope
@@ -14,7 +14,7 @@ from starlette.types import Scope
 from headrace.errors import Forbidden, MalformedHTTP, Unauthorized
 from headrace.keys.keyring import Key, Keyring
 from headrace.server.callers import LOCAL, STRANGER, Caller
-from headrace.server.credentials import Credential, credential_of, refuse_key_in_url
+from headrace.server.credentials import Credential, credential_of, keys_offered, refuse_key_in_url
 from headrace.server.house import House
 from headrace.settings.exposure import is_loopback
 
@@ -27,6 +27,8 @@ OPEN_PAGES = frozenset({"/chat"})
 """Pages at addresses that take other methods too, which do ask for a key."""
 OPEN_FOLDER = "/pages/"
 """What pages are made of."""
+
+UNKNOWN_KEY = "the key is not one of this server's"
 
 
 class Guard:
@@ -50,22 +52,10 @@ class Guard:
             InvalidRequest: a key is asked for, and there is one in the URL.
             Unauthorized: a key is asked for, and it is missing or unknown.
         """
-        hosts = [value for name, value in scope["headers"] if name == b"host"]
-        if len(hosts) != 1:
-            raise MalformedHTTP("send one Host header, such as Host: localhost (RFC 9112, 3.2)")
-        host = headers.get("host", "")
-        if self._hosts is not None and _host_name(host) not in self._hosts:
-            raise Forbidden(
-                f"the host {host[:100]!r} is not one this server answers to; if it should be, add it to"
-                " server.allowed_hosts"
-            )
-        origin = headers.get("origin")
+        self.check_host(scope["headers"], headers)
         method, path = scope["method"], scope["path"]
-        reads = method == "GET" or _is_preflight(method, path)
-        if origin is not None and not reads and not self._known_origin(origin, host):
-            raise Forbidden(
-                f"pages of {origin[:100]!r} may not call this server; add it to server.allowed_origins if they should"
-            )
+        if method != "GET" and not _is_preflight(method, path):
+            self.check_origin(headers)
         if self._house.keyring is None:
             return LOCAL
         if scope["query_string"]:
@@ -77,10 +67,79 @@ class Guard:
         if is_open(method, path):
             return STRANGER
         if shown.key:
-            raise Unauthorized("the key is not one of this server's")
+            raise Unauthorized(UNKNOWN_KEY)
         if shown.session:
             raise Unauthorized("the login is over; log in again: POST /login")
         raise Unauthorized("no key was given; send the header Authorization: Bearer <key>")
+
+    def admit_socket(self, headers: Mapping[str, str], offered: Sequence[str]) -> Caller | None:
+        """Whose WebSocket this is; `None`: its first message has to say so.
+
+        Args:
+            headers: of the handshake.
+            offered: its subprotocols; a browser puts a key there, since it can send no headers.
+
+        Raises:
+            Unauthorized: a key is shown that is not known.
+        """
+        keyring = self._house.keyring
+        if keyring is None:
+            return LOCAL
+        shown = credential_of(headers)
+        tokens = keys_offered(offered)
+        for credential in (shown, *(Credential(token, "") for token in tokens)):
+            if (key := self._find(keyring, credential)) is not None:
+                return Caller(key.owner, key)
+        if shown.key or tokens:
+            raise Unauthorized(UNKNOWN_KEY)
+        return None
+
+    def admit_token(self, token: str) -> Caller:
+        """Whose key this is, which came in a message.
+
+        Raises:
+            Unauthorized: it is not known.
+        """
+        keyring = self._house.keyring
+        if keyring is None:
+            return LOCAL
+        key = self._find(keyring, Credential(token, ""))
+        if key is None:
+            raise Unauthorized(UNKNOWN_KEY)
+        return Caller(key.owner, key)
+
+    def check_host(self, raw: Iterable[tuple[bytes, bytes]], headers: Mapping[str, str]) -> None:
+        """Returns where a request names one host, and that is one of ours.
+
+        Args:
+            raw: the headers as they came, each as often as it did.
+            headers: the same.
+
+        Raises:
+            MalformedHTTP: it names none, or several.
+            Forbidden: it is another.
+        """
+        hosts = [value for name, value in raw if name == b"host"]
+        if len(hosts) != 1:
+            raise MalformedHTTP("send one Host header, such as Host: localhost (RFC 9112, 3.2)")
+        host = headers.get("host", "")
+        if self._hosts is not None and _host_name(host) not in self._hosts:
+            raise Forbidden(
+                f"the host {host[:100]!r} is not one this server answers to; if it should be, add it to"
+                " server.allowed_hosts"
+            )
+
+    def check_origin(self, headers: Mapping[str, str]) -> None:
+        """Returns where a request comes from no page, or from one of ours.
+
+        Raises:
+            Forbidden: it comes from a page of another origin, which is not allowed.
+        """
+        origin = headers.get("origin")
+        if origin is not None and not self._known_origin(origin, headers.get("host", "")):
+            raise Forbidden(
+                f"pages of {origin[:100]!r} may not call this server; add it to server.allowed_origins if they should"
+            )
 
     def _known_origin(self, origin: str, host: str) -> bool:
         if origin in self._origins:

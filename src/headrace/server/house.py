@@ -104,11 +104,12 @@ class House:
         for key in self.keyring.refresh():
             for stream in list(key.streams.values()):
                 self.runs.cancel(stream, KEY_REVOKED)
-            for wake in list(key.waiting):
-                wake()
             for delivery in list(self.deliveries):
                 if delivery.outlet.caller.key is key:
                     delivery.dismiss(Unauthorized(REVOKED).failure())
+            # Last: a WebSocket closes here, and its readers shall have been told.
+            for wake in list(key.waiting):
+                wake()
 
     def model_names(self) -> Sequence[str]:
         """The models that are configured, the default first."""

@@ -6,6 +6,7 @@ A stream of somebody else's answers exactly as one that does not exist (L13).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -18,6 +19,7 @@ from headrace.interfaces import Stream, StreamState
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.objects import error_object, timing_object, usage_object
 from headrace.protocols.reading import flag, read_options, read_policy, reader_options
+from headrace.requests import ReaderOptions
 from headrace.server.answering import answer_live
 from headrace.server.bodies import read_body, require_json
 from headrace.server.generating import headers_of, owner_of
@@ -32,7 +34,7 @@ LISTED = 20
 
 async def list_streams(house: House, scope: Scope, receive: Receive) -> None:
     """`GET /v1/streams?limit=&before=&conversation_id=&state=`: the owner's own, newest first, a page of them."""
-    query = _query(scope)
+    query = query_of(scope["query_string"])
     limit = _limit(query.get("limit"))
     found = house.store.list(
         owner_of(scope),
@@ -67,30 +69,47 @@ async def stream_events(house: House, scope: Scope, receive: Receive) -> None:
     """
     stream = house.store.open(scope["path_params"]["stream_id"], owner_of(scope))
     headers = headers_of(scope)
-    query = _query(scope)
-    name = query.get("protocol", "typed_events")
-    if name not in PROTOCOLS:
-        raise InvalidRequest(f"no protocol {name!r}. There are: {', '.join(PROTOCOLS)}", parameter="protocol")
-    after = _offset(headers.get("last-event-id") or query.get("after"))
-    if stream.ended is not None and after >= stream.length - 1 and "last-event-id" in headers:
+    query = query_of(scope["query_string"])
+    asked = read_following(stream, query, headers)
+    if stream.ended is not None and asked.after >= stream.length - 1 and "last-event-id" in headers:
         # An EventSource that has read it to the end comes back until it is told not to.
         outlet = outlet_of(scope)
         outlet.respond(
             204, [(b"headrace-stream", stream.id.encode("ascii")), (b"x-request-id", outlet.request_id)], b""
         )
         return
+    options, offset = asked.options, min(asked.after + 1, stream.length)
+    protocol = PROTOCOLS[asked.protocol]
+    # A reader without ids could only come back to the beginning: it is not asked to.
+    comes_back = options.event_ids
+    await answer_live(house, stream, protocol, options, scope, offset=offset, early_headers=True, comes_back=comes_back)
+
+
+class Following(NamedTuple):
+    """How a reader wants to follow a stream."""
+
+    protocol: str
+    after: int
+    """The offset of the last event that it has; -1: none."""
+    options: ReaderOptions
+
+
+def read_following(stream: Stream, query: Mapping[str, str], headers: Mapping[str, str]) -> Following:
+    """What a reader of this stream asks for.
+
+    Raises:
+        InvalidRequest: something of it is not what it may be.
+    """
+    name = query.get("protocol", "typed_events")
+    if name not in PROTOCOLS:
+        raise InvalidRequest(f"no protocol {name!r}. There are: {', '.join(PROTOCOLS)}", parameter="protocol")
+    after = _offset(headers.get("last-event-id") or query.get("after"))
     view = stream.request.view
-    asked = read_options(None, _headers_of(query) | headers)
+    asked = read_options(None, {**_headers_of(query), **headers})
     if "last-event-id" in headers and "headrace-event-ids" not in headers:
         asked = msgspec.structs.replace(asked, event_ids=True)  # it came from frames with ids, and goes on with them
     include_usage = flag(query, "include_usage", view.include_usage)
-    options = reader_options(asked, include_usage=bool(include_usage)).within(view)
-    offset = min(after + 1, stream.length)
-    # A reader without ids could only come back to the beginning: it is not asked to.
-    comes_back = options.event_ids
-    await answer_live(
-        house, stream, PROTOCOLS[name], options, scope, offset=offset, early_headers=True, comes_back=comes_back
-    )
+    return Following(name, after, reader_options(asked, include_usage=bool(include_usage)).within(view))
 
 
 async def cancel_stream(house: House, scope: Scope, receive: Receive) -> None:
@@ -163,9 +182,14 @@ def _headers_of(query: Mapping[str, str]) -> dict[str, str]:
     return {f"headrace-{name.replace('_', '-')}": query[name] for name in names}
 
 
-def _query(scope: Scope) -> dict[str, str]:
+def query_of(query_string: bytes) -> dict[str, str]:
+    """The fields of a URL's query; of a repeated one the last.
+
+    Raises:
+        InvalidRequest: it is not ASCII.
+    """
     try:
-        return dict(parse_qsl(scope["query_string"].decode("ascii"), keep_blank_values=True))
+        return dict(parse_qsl(query_string.decode("ascii"), keep_blank_values=True))
     except UnicodeDecodeError:
         raise InvalidRequest("the query of the URL is not ASCII") from None
 
