@@ -92,6 +92,8 @@ class ReaderOptions(msgspec.Struct, frozen=True, gc=False):
     """The most characters in one `token` frame; longer deltas are split, nothing is held back (row D7)."""
     pace: Literal["recorded"] | None = None
     """`recorded`: each event at its own time after the first. `None`: at once."""
+    opens_at_once: bool = False
+    """OpenAI's chunks: whether the first is written when the stream starts, or waits for the first content."""
 
     def within(self, view: ReaderOptions) -> ReaderOptions:
         """These, but nothing that `view` does not show, and split as there."""

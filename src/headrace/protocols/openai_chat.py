@@ -167,6 +167,8 @@ class ChunkEncoder:
                     records.append(self._chunk(event.choice, delta, fields=event.fields))
             case Started():
                 self._prepare(event)
+                if self._options.opens_at_once:
+                    self._begin(0, records)
             case Sources():
                 self._sources.extend(event.sources)
             case UsageKnown():

@@ -132,6 +132,8 @@ class CompletionEncoder:
                 self._open = self._head + b'{"index":0,"text":'
                 self._close = b',"logprobs":null,"finish_reason":null}' + self._tail
                 self._between = self._close + OPENAI_EVENT_STREAM.between + self._open
+                if self._options.opens_at_once:
+                    records.append(self._chunk(0, b'""'))
             case Sources():
                 self._sources.extend(event.sources)
             case UsageKnown():

@@ -60,13 +60,17 @@ _SAMPLING_DECODERS = {name: (msgspec.json.Decoder(kind), words) for name, (kind,
 class Fields:
     """The fields of a JSON object, taken out one by one.
 
+    Args:
+        body: the object.
+        name: what errors call it.
+
     Raises:
         MalformedBody: the body is not a JSON object.
     """
 
-    def __init__(self, body: bytes) -> None:
+    def __init__(self, body: bytes, name: str = "the body") -> None:
         if not body.strip():
-            raise MalformedBody('the body is empty; send a JSON object, as {"model": "…", "messages": […]}')
+            raise MalformedBody(f'{name} is empty; send a JSON object, as {{"model": "…", "messages": […]}}')
         if json_text.depth_exceeds(body, DEPTH_LIMIT):
             raise MalformedBody(f"the JSON is nested more than {DEPTH_LIMIT} levels deep")
         try:
@@ -74,16 +78,16 @@ class Fields:
                 body.decode("utf-8")  # all of it at once: what is kept as raw JSON would not be looked into
             self._raw = _decode_object(body)
         except UnicodeDecodeError as error:
-            raise MalformedBody(f"the body is not UTF-8 (byte {error.start})") from None
+            raise MalformedBody(f"{name} is not UTF-8 (byte {error.start})") from None
         except msgspec.ValidationError:
-            raise MalformedBody("the body is JSON, but not an object: send {…}") from None
+            raise MalformedBody(f"{name} is JSON, but not an object: send {{…}}") from None
         except msgspec.DecodeError as error:
             half = json_text.half_character(body)
             if half is not None:
                 raise MalformedBody(
-                    f'the body is JSON, but "{half}" in it is half a character; send both halves, or all of it as it is'
+                    f'{name} is JSON, but "{half}" in it is half a character; send both halves, or all of it as it is'
                 ) from None
-            raise MalformedBody(f"the body is not JSON: {error}") from None
+            raise MalformedBody(f"{name} is not JSON: {error}") from None
 
     def take(self, name: str, kind: type[T]) -> T | None:
         """The field `name`, which is not passed on; `None` where it is missing or null."""
@@ -99,6 +103,15 @@ class Fields:
         """The first field of `names` that is given; all of them are taken out."""
         found = [value for name in names if (value := self.take(name, kind)) is not None]
         return found[0] if found else None
+
+    def look_at(self, name: str) -> msgspec.Raw | None:
+        """The field `name`, which stays; `None` where it is missing or null."""
+        raw = self._raw.get(name)
+        return None if raw is None or bytes(raw) == b"null" else raw
+
+    def written(self, **others: Any) -> bytes:
+        """What was not taken, as JSON, with other fields instead or besides."""
+        return json_text.encode({**self._raw, **others})
 
     def rest(self) -> dict[str, msgspec.Raw]:
         """What was not taken, as it came; nulls left out, known fields checked."""
