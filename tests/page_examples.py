@@ -143,6 +143,7 @@ class Follower:
             time.sleep(0.005)  # what is waited for is the file; this only spares the processor the server needs
         url = str(json.loads(ready.read_bytes())["url"])
         self._addresses[SERVER] = self._variables["HEADRACE_URL"] = url
+        self._addresses[SERVER.replace("http", "ws", 1)] = url.replace("http", "ws", 1)
         return url
 
     def run(self, commands: str, status: int = 0) -> dict[str, str]:

@@ -12,6 +12,7 @@
     │   ├── UnknownRoute            404
     │   ├── MethodNotAllowed        405
     │   ├── RequestTimeout          408  the request did not arrive in time
+    │   ├── Busy                    409  a WebSocket that has as many answers as it may
     │   ├── StreamExists            409  a chosen id that is taken
     │   ├── StreamConflict          409  a stream that is not as the request has it
     │   ├── BelowHorizon            410  events that are no longer kept one by one
@@ -153,6 +154,14 @@ class RequestTimeout(RequestError):
 
     code = "request_timeout"
     http_status = 408
+
+
+class Busy(RequestError):
+    """A lane of a WebSocket has an answer in progress, or there are as many lanes as there may be."""
+
+    code = "busy"
+    http_status = 409
+    retryable = True
 
 
 class StreamExists(RequestError):

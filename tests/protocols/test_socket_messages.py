@@ -72,7 +72,8 @@ def test_every_message_carries_the_name_of_its_request(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["openai_chat", "openai_completions"])
 def test_usage_is_in_the_last_chunk_of_the_last_choice(name: str) -> None:
-    events: list[Event] = [STARTED, TextDelta("a"), TextDelta("b", 1), UsageKnown(reported(1, 2, by="lab")), Ended("stop")]
+    usage = UsageKnown(reported(1, 2, by="lab"))
+    events: list[Event] = [STARTED, TextDelta("a"), TextDelta("b", 1), usage, Ended("stop")]
     *rest, last = messages(name, events)
     assert last["usage"]["total_tokens"] == 3
     assert last["choices"][0]["finish_reason"] == "stop"

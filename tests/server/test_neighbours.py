@@ -23,6 +23,7 @@ from headrace.requests import GenerationRequest, Message, ReaderOptions
 from headrace.runs import Models, Runs, Upstream
 from headrace.server.answering import answer_live, answer_whole
 from headrace.server.connection import Connection, connection_class
+from headrace.server.socket_doors import Sockets
 from headrace.settings.tree import DEFAULT_TIMEOUTS
 from headrace.streams.memory import MemoryStore
 from headrace.timing import Marks
@@ -167,9 +168,8 @@ async def faulty_door(place: Place, at: int) -> AsyncIterator[int]:
             offset = 2 if b"resumed" in scope["query_string"] else 0
             await answer_live(place.house, stream, faulty, options, scope, offset=offset)
 
-    config = uvicorn.Config(
-        application, http=connection_class(place.house.settings.server), ws="none", lifespan="off", log_config=None
-    )
+    ours = connection_class(place.house.settings.server, Sockets(place.house))
+    config = uvicorn.Config(application, http=ours, ws="none", lifespan="off", log_config=None)
     config.load()
     state = ServerState()
     protocol = cast("type[Connection]", config.http_protocol_class)

@@ -167,6 +167,7 @@ def test_an_error_carries_its_field_and_when_to_come_back() -> None:
 
 def test_trying_again_can_help_with_what_may_pass_by_itself() -> None:
     assert {kind.__name__ for kind in LEAVES if example(kind).failure().retryable} == {
+        "Busy",
         "Overloaded",
         "RateLimited",
         "StoreError",

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 from headrace.errors import HeadersTooLarge, HeadraceError, MalformedHTTP, RequestTimeout
 from headrace.protocols.objects import error_body
 from headrace.server.outlet import OUTLET, Outlet
+from headrace.server.socket_doors import Handshake, Sockets
 from headrace.settings import ServerSettings
 
 Phase: TypeAlias = Literal["new", "head", "body", "rest", "answer", "idle"]
@@ -58,9 +59,10 @@ class _Flow:
 
 
 class Connection(HttpToolsProtocol):
-    """One connection. `settings` come with the class that `connection_class` makes."""
+    """One connection. `settings` and `sockets` come with the class that `connection_class` makes."""
 
     settings: ServerSettings
+    sockets: Sockets
 
     def __init__(
         self,
@@ -96,7 +98,10 @@ class Connection(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as wish:
-            self._decline_upgrade(data[wish.args[0] :])
+            rest = data[wish.args[0] :]
+            if self._hand_over(rest):
+                return
+            self._decline_upgrade(rest)
         except httptools.HttpParserError:
             self.send_400_response("")
         if self._phase != "head":
@@ -185,6 +190,31 @@ class Connection(HttpToolsProtocol):
         self._enter("answer" if self._outlets else "idle")
         super().on_message_complete()
 
+    def _hand_over(self, rest: bytes) -> bool:
+        """Has the connection go on as a WebSocket, where that is what is wished for and one can be had there.
+
+        `rest` came behind the head. The next thing that is received goes elsewhere.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        wished = any(name == b"upgrade" and value.lower() == b"websocket" for name, value in self.headers)
+        if not wished or method != b"GET" or version != "1.1" or self._outlets:
+            return False
+        try:
+            socket = self.sockets.open(Handshake(self.url, self.headers), self.transport, self.loop, self.server_state)
+        except HeadraceError as error:
+            self._refuse(error)
+            return True
+        if socket is None:
+            return False
+        self.connections.discard(self)
+        self.flow.resume_reading()
+        self.transport.set_protocol(socket)
+        # As where a connection is lost.
+        self.cycle = self.scope = self.parser = None  # type: ignore[assignment]  # they lead back here
+        if rest:
+            socket.data_received(rest)
+        return True
+
     def _decline_upgrade(self, rest: bytes) -> None:
         """Serves a request as if it had not asked for another protocol (RFC 9110, 7.8); `rest` came behind its head.
 
@@ -269,6 +299,6 @@ class Connection(HttpToolsProtocol):
         self.transport.close()
 
 
-def connection_class(settings: ServerSettings) -> type[Connection]:
+def connection_class(settings: ServerSettings, sockets: Sockets) -> type[Connection]:
     """The protocol class to give to uvicorn, which makes its own instances."""
-    return type("ConfiguredConnection", (Connection,), {"settings": settings})
+    return type("ConfiguredConnection", (Connection,), {"settings": settings, "sockets": sockets})

@@ -17,6 +17,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import cast
 
 import uvicorn
 
@@ -25,6 +26,7 @@ from headrace.keys.database import KeyDatabase
 from headrace.server.application import Application
 from headrace.server.connection import Connection, connection_class
 from headrace.server.house import House
+from headrace.server.socket_doors import Sockets
 from headrace.server.wiring import open_house
 from headrace.settings import ServerSettings, Settings, check_exposure
 
@@ -114,8 +116,8 @@ class Server(uvicorn.Server):
         super().__init__(
             uvicorn.Config(
                 Application(house),
-                http=connection_class(settings),
-                ws="none",
+                http=connection_class(settings, Sockets(house)),
+                ws="none",  # a connection becomes a WebSocket by itself, past ASGI
                 lifespan="off",
                 log_config=None,
                 access_log=False,
@@ -182,8 +184,7 @@ class Server(uvicorn.Server):
     def _look_after(self) -> None:
         now = asyncio.get_running_loop().time()
         for connection in list(self.server_state.connections):
-            if isinstance(connection, Connection):
-                connection.check_deadlines(now)
+            cast("Connection", connection).check_deadlines(now)  # a WebSocket has it as well
         self._house.check_heartbeats(now)
         self._house.forget_expired()
 
