@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.server.bare_sockets import HANDSHAKE
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import asking, chat, connected, encoded
 from tests.server.talking import CHAT, talking, text_of
@@ -23,12 +24,6 @@ pytestmark = pytest.mark.anyio
 KEYS = {"ann": "ann-key-1", "bob": "bob/key=2"}
 DOORS = (CHAT, "/openai/v1/chat/completions", "/v1/completions", "/openai/v1/completions", "/ws")
 FOLLOWED = "/v1/streams/none-of-anybody-0000001/events"
-HANDSHAKE = {
-    "Connection": "Upgrade",
-    "Upgrade": "websocket",
-    "Sec-WebSocket-Version": "13",
-    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-}
 
 
 def guarded_settings(**more: object) -> Settings:
