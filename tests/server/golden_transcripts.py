@@ -1,11 +1,12 @@
-"""Golden transcripts: what readers get when an upstream fails, every protocol × 12 failures, streamed and whole (L16).
+"""Golden transcripts: what readers get when an upstream fails, every protocol × 12 failures, in every mode (L16).
 
     scripts/golden-transcripts           writes tests/server/golden/ anew
     scripts/golden-transcripts --check   says what is not as it stands there
 
-A file holds one protocol in one mode, a section for each failure: what was asked, every byte that came, whether HTTP
-calls it complete, and how the status route, the stream's log and the request log name its end. Whoever changes what a
-reader is told sees it in the difference of these files. Identifiers are chosen, and times are written as 0.
+A mode is streamed, whole, or over a WebSocket. A file holds one protocol in one mode, a section for each failure: what
+was asked, every byte that came, whether HTTP calls it complete, and how the status route, the stream's log and the
+request log name its end. Whoever changes what a reader is told sees it in the difference of these files. Identifiers
+are chosen, and times are written as 0.
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 import msgspec
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import asking
+from tests.server.talking import is_last, talking
 
 from headrace.observers.request_log import facts
 from headrace.protocols import PROTOCOLS
@@ -185,37 +187,41 @@ class Door(NamedTuple):
     body: Mapping[str, object]
 
 
+Mode: TypeAlias = Literal["streamed", "whole", "socket"]
 _MESSAGES = [{"role": "user", "content": "q"}]
-DOORS: Mapping[tuple[str, bool], Door] = {
-    ("openai_chat", True): Door("/v1/chat/completions", {"messages": _MESSAGES, "stream": True}),
-    ("openai_chat", False): Door("/v1/chat/completions", {"messages": _MESSAGES}),
-    ("openai_completions", True): Door("/v1/completions", {"prompt": "q", "stream": True}),
-    ("openai_completions", False): Door("/v1/completions", {"prompt": "q"}),
-    ("ollama_chat", True): Door("/api/chat", {"messages": _MESSAGES}),
-    ("ollama_chat", False): Door("/api/chat", {"messages": _MESSAGES, "stream": False}),
-    ("ollama_generate", True): Door("/api/generate", {"prompt": "q"}),
-    ("ollama_generate", False): Door("/api/generate", {"prompt": "q", "stream": False}),
-    ("typed_events", True): Door("/chat/basic", {"query": "q", "stream": True}),
-    ("typed_events", False): Door("/chat/basic", {"query": "q", "stream": False}),
-    ("text", True): Door("/chat", {"prompt": "q"}),
-    ("text", False): Door("/chat", {"prompt": "q", "stream": False}),
-    ("plain_text", True): Door("/api/query/stream", {"question": "q"}),
-    ("plain_text", False): Door("/api/query", {"question": "q"}),
-    ("token_frames", True): Door("/api/generate/stream", {"prompt": "q"}),
-    ("chat_token_frames", True): Door("/api/chat/stream", {"message": "q"}),
+DOORS: Mapping[tuple[str, Mode], Door] = {
+    ("openai_chat", "streamed"): Door("/v1/chat/completions", {"messages": _MESSAGES, "stream": True}),
+    ("openai_chat", "whole"): Door("/v1/chat/completions", {"messages": _MESSAGES}),
+    ("openai_chat", "socket"): Door("/v1/chat/completions", {"messages": _MESSAGES}),
+    ("openai_completions", "streamed"): Door("/v1/completions", {"prompt": "q", "stream": True}),
+    ("openai_completions", "whole"): Door("/v1/completions", {"prompt": "q"}),
+    ("openai_completions", "socket"): Door("/v1/completions", {"prompt": "q"}),
+    ("ollama_chat", "streamed"): Door("/api/chat", {"messages": _MESSAGES}),
+    ("ollama_chat", "whole"): Door("/api/chat", {"messages": _MESSAGES, "stream": False}),
+    ("ollama_generate", "streamed"): Door("/api/generate", {"prompt": "q"}),
+    ("ollama_generate", "whole"): Door("/api/generate", {"prompt": "q", "stream": False}),
+    ("typed_events", "streamed"): Door("/chat/basic", {"query": "q", "stream": True}),
+    ("typed_events", "whole"): Door("/chat/basic", {"query": "q", "stream": False}),
+    ("text", "streamed"): Door("/chat", {"prompt": "q"}),
+    ("text", "whole"): Door("/chat", {"prompt": "q", "stream": False}),
+    ("plain_text", "streamed"): Door("/api/query/stream", {"question": "q"}),
+    ("plain_text", "whole"): Door("/api/query", {"question": "q"}),
+    ("token_frames", "streamed"): Door("/api/generate/stream", {"prompt": "q"}),
+    ("chat_token_frames", "streamed"): Door("/api/chat/stream", {"message": "q"}),
 }
 """Every protocol and mode that has a route of its own. A protocol that has none is read where every stream can be."""
 
 
-def modes() -> list[tuple[str, bool]]:
-    """Every protocol, streamed and, where it can be, whole."""
-    told = [(name, stream) for name in PROTOCOLS for stream in (True, False) if (name, stream) in DOORS]
-    return told + [(name, True) for name in PROTOCOLS if (name, True) not in DOORS]
+def modes() -> list[tuple[str, Mode]]:
+    """Every protocol, streamed and, where it can be, whole or over a WebSocket."""
+    return [
+        (name, mode) for name in PROTOCOLS for mode in get_args(Mode) if (name, mode) in DOORS or mode == "streamed"
+    ]
 
 
-def path_of(name: str, stream: bool) -> Path:
+def path_of(name: str, mode: Mode) -> Path:
     """The file of a protocol in one mode."""
-    return GOLDEN / f"{name}-{'streamed' if stream else 'whole'}.txt"
+    return GOLDEN / f"{name}-{mode}.txt"
 
 
 # -- recorded
@@ -279,11 +285,42 @@ def normalised(body: bytes) -> bytes:
     return body
 
 
-async def record(place: Place, name: str, stream: bool, failure: str) -> Recorded:
+class _Read(NamedTuple):
+    """What a reader got."""
+
+    asked: str
+    status: int
+    content_type: str
+    body: bytes
+    complete: bool
+
+
+async def record(place: Place, name: str, mode: Mode, failure: str) -> Recorded:
     """Asks, reads to the end, and looks at all that is kept of it."""
-    stream_id = hashlib.sha256(f"{name} {stream} {failure}".encode()).hexdigest()[:32]
-    door = DOORS.get((name, stream))
-    path, body = door or DOORS["openai_chat", True]
+    stream_id = hashlib.sha256(f"{name} {mode == 'streamed'} {failure}".encode()).hexdigest()[:32]
+    if mode == "socket":
+        stream_id = hashlib.sha256(f"{name} over a WebSocket {failure}".encode()).hexdigest()[:32]
+        read = await _read_socket(place, DOORS[name, mode], stream_id, failure)
+    else:
+        read = await _read_response(place, name, DOORS.get((name, mode)), stream_id, failure)
+    kept = place.house.store.open(stream_id, LOCAL_OWNER)
+    await until(lambda: kept.ended is not None)
+    assert kept.ended is not None
+    async with asking(place.port, "GET", f"/v1/streams/{stream_id}") as shown:
+        known = await shown.json()
+    return Recorded(
+        failure,
+        *read._replace(body=normalised(read.body)),
+        known,
+        facts(kept),
+        sum(type(event).__name__ == "Ended" for event in kept.read(0)),
+        kept.ended.ending,
+        None if kept.ended.failure is None else kept.ended.failure.code,
+    )
+
+
+async def _read_response(place: Place, name: str, door: Door | None, stream_id: str, failure: str) -> _Read:
+    path, body = door or DOORS["openai_chat", "streamed"]
     asked = {"model": f"{failure}/m", **body}
     headers = {"Headrace-Stream": stream_id}
     if door is None:
@@ -301,24 +338,18 @@ async def record(place: Place, name: str, stream: bool, failure: str) -> Recorde
                     break
         except asyncio.IncompleteReadError:
             complete = False
-    kept = place.house.store.open(stream_id, LOCAL_OWNER)
-    await until(lambda: kept.ended is not None)
-    assert kept.ended is not None
-    async with asking(place.port, "GET", f"/v1/streams/{stream_id}") as shown:
-        known = await shown.json()
-    return Recorded(
-        failure,
-        f"{method} {path}" + ("" if told is None else f" {json.dumps(told)}"),
-        reader.status,
-        reader.headers["content-type"],
-        normalised(read),
-        complete,
-        known,
-        facts(kept),
-        sum(type(event).__name__ == "Ended" for event in kept.read(0)),
-        kept.ended.ending,
-        None if kept.ended.failure is None else kept.ended.failure.code,
-    )
+    said = f"{method} {path}" + ("" if told is None else f" {json.dumps(told)}")
+    return _Read(said, reader.status, reader.headers["content-type"], read, complete)
+
+
+async def _read_socket(place: Place, door: Door, stream_id: str, failure: str) -> _Read:
+    asked = {"model": f"{failure}/m", **door.body}
+    async with talking(place.port, door.path) as client:
+        await client.say({**asked, "headrace": {"stream_id": stream_id}})
+        texts = [await client.text()]
+        while not is_last(json.loads(texts[-1])):
+            texts.append(await client.text())
+    return _Read(f"WebSocket {door.path} {json.dumps(asked)}", 101, "messages", "\n\n".join(texts).encode(), True)
 
 
 @contextmanager
@@ -329,7 +360,7 @@ def _closed_port() -> Iterator[int]:
         yield int(holder.getsockname()[1])
 
 
-async def recorded() -> dict[tuple[str, bool], list[Recorded]]:
+async def recorded() -> dict[tuple[str, Mode], list[Recorded]]:
     """Every transcript: all of them at once, since most of them wait."""
 
     async def fail(exchange: Exchange) -> None:
@@ -347,11 +378,11 @@ async def recorded() -> dict[tuple[str, bool], list[Recorded]]:
                 for name, origin in origins.items()
             )
             async with serving(msgspec.structs.replace(Settings(), upstreams=upstreams)) as place:
-                wanted = [(name, stream, failure) for name, stream in modes() for failure in FAILURES]
+                wanted = [(name, mode, failure) for name, mode in modes() for failure in FAILURES]
                 found = await asyncio.gather(*(record(place, *each) for each in wanted))
-    by_mode: dict[tuple[str, bool], list[Recorded]] = {}
-    for (name, stream, _), one in zip(wanted, found, strict=True):
-        by_mode.setdefault((name, stream), []).append(one)
+    by_mode: dict[tuple[str, Mode], list[Recorded]] = {}
+    for (name, mode, _), one in zip(wanted, found, strict=True):
+        by_mode.setdefault((name, mode), []).append(one)
     return by_mode
 
 
@@ -365,8 +396,8 @@ def main(arguments: list[str]) -> int:
     wrong = 0
     by_mode = asyncio.run(recorded())
     GOLDEN.mkdir(exist_ok=True)
-    for (name, stream), sections in by_mode.items():
-        path, text = path_of(name, stream), written(sections)
+    for (name, mode), sections in by_mode.items():
+        path, text = path_of(name, mode), written(sections)
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
         wrong += 1

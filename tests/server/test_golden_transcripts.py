@@ -1,21 +1,20 @@
-"""Honest endings: every protocol × the 12 failures of L16, streamed and whole, against transcripts kept as files."""
+"""Honest endings: every protocol × the 12 failures of L16, in every mode, against transcripts kept as files."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
 import pytest
-from tests.server.golden_transcripts import FAILURES, FINE, GOLDEN, Recorded, modes, path_of, recorded, written
+from tests.server.golden_transcripts import FAILURES, FINE, GOLDEN, Mode, Recorded, modes, path_of, recorded, written
 from tests.server.test_every_ending import says_it_is_whole
 
 from headrace.protocols import PROTOCOLS
 
 pytestmark = pytest.mark.anyio
 
-every_mode = pytest.mark.parametrize(
-    ("name", "stream"), modes(), ids=[f"{name}-{'streamed' if stream else 'whole'}" for name, stream in modes()]
-)
-Transcripts = Mapping[tuple[str, bool], Sequence[Recorded]]
+every_mode = pytest.mark.parametrize(("name", "mode"), modes(), ids=[f"{name}-{mode}" for name, mode in modes()])
+Transcripts = Mapping[tuple[str, Mode], Sequence[Recorded]]
+OPENED = (200, 101)
 
 # Ollama's errors have no place for a code, and plain text none for an error: there the connection breaks.
 WITHOUT_CODES = {"ollama_chat", "ollama_generate", "plain_text"}
@@ -29,23 +28,23 @@ async def transcripts() -> Transcripts:
 
 def test_l16_twelve_failures_in_every_protocol() -> None:
     assert len(FAILURES) == 12
-    assert {name for name, stream in modes() if stream} == PROTOCOLS.keys(), "say in golden_transcripts.DOORS how"
+    assert {name for name, mode in modes() if mode == "streamed"} == PROTOCOLS.keys(), (
+        "say in golden_transcripts.DOORS how"
+    )
     assert {path_of(*mode) for mode in modes()} == set(GOLDEN.glob("*.txt"))
 
 
 @every_mode
-async def test_l16_readers_are_told_of_failures_as_they_were(transcripts: Transcripts, name: str, stream: bool) -> None:
-    kept = path_of(name, stream).read_text(encoding="utf-8")
-    assert written(list(transcripts[name, stream])) == kept, (
-        "if it is meant: scripts/golden-transcripts, and look at it"
-    )
+async def test_l16_readers_are_told_of_failures_as_they_were(transcripts: Transcripts, name: str, mode: Mode) -> None:
+    kept = path_of(name, mode).read_text(encoding="utf-8")
+    assert written(list(transcripts[name, mode])) == kept, "if it is meant: scripts/golden-transcripts, and look at it"
 
 
 @every_mode
-async def test_l15_no_failure_is_told_as_a_finished_answer(transcripts: Transcripts, name: str, stream: bool) -> None:
-    for one in transcripts[name, stream]:
-        if one.status == 200 and one.complete:
-            whole = says_it_is_whole(name, one.body) if stream else b'"error"' not in one.body
+async def test_l15_no_failure_is_told_as_a_finished_answer(transcripts: Transcripts, name: str, mode: Mode) -> None:
+    for one in transcripts[name, mode]:
+        if one.status in OPENED and one.complete:
+            whole = says_it_is_whole(name, one.body) if mode != "whole" else b'"error"' not in one.body
             assert whole == (one.failure in FINE), one.section()
         else:
             assert one.failure not in FINE, one.section()
@@ -54,9 +53,9 @@ async def test_l15_no_failure_is_told_as_a_finished_answer(transcripts: Transcri
 
 @every_mode
 async def test_l17_every_stream_has_one_last_event_and_all_agree_on_it(
-    transcripts: Transcripts, name: str, stream: bool
+    transcripts: Transcripts, name: str, mode: Mode
 ) -> None:
-    for one in transcripts[name, stream]:
+    for one in transcripts[name, mode]:
         assert one.endings == 1
         assert one.shown["state"] == "ended"
         assert one.shown["ending"] == one.logged["ending"] == one.ending, one.section()
@@ -72,9 +71,9 @@ async def test_l17_every_stream_has_one_last_event_and_all_agree_on_it(
 
 
 @every_mode
-async def test_l15_what_was_said_before_a_failure_is_kept(transcripts: Transcripts, name: str, stream: bool) -> None:
-    if stream:
-        for one in transcripts[name, stream]:
+async def test_l15_what_was_said_before_a_failure_is_kept(transcripts: Transcripts, name: str, mode: Mode) -> None:
+    if mode != "whole":
+        for one in transcripts[name, mode]:
             if one.ending in ("incomplete", "stop"):
                 assert b"One" in one.body, one.section()
                 assert b"delta," in one.body, one.section()

@@ -16,13 +16,14 @@ from tests.server.talking import CHAT, talking, text_of
 from websockets.exceptions import InvalidStatus
 
 from headrace.keys.database import KeyDatabase
+from headrace.server.socket_doors import DOORS as EVERY_DOOR
 from headrace.settings import KeySettings, ServerSettings, Settings
 from headrace.testing.upstream import Exchange, answer, text_chunk
 
 pytestmark = pytest.mark.anyio
 
 KEYS = {"ann": "ann-key-1", "bob": "bob/key=2"}
-DOORS = (CHAT, "/openai/v1/chat/completions", "/v1/completions", "/openai/v1/completions", "/ws")
+DOORS = tuple(EVERY_DOOR)
 FOLLOWED = "/v1/streams/none-of-anybody-0000001/events"
 
 
