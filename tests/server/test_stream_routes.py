@@ -109,7 +109,7 @@ async def test_what_becomes_of_a_stream_without_readers_may_be_decided_while_it_
     async with place.upstream(go_on) as upstream:
         async with asking(place.port, "POST", "/v1/chat/completions", chat()) as reader:
             stream_id = reader.headers["headrace-stream"]
-            said = {"id": stream_id, "state": "running", "on_disconnect": "continue"}
+            said: dict[str, object] = {"id": stream_id, "state": "running", "on_disconnect": "continue"}
             assert await change(place, stream_id, {"on_disconnect": "continue"}) == (200, said)
         stream = place.house.store.open(stream_id, "local")
         await until(lambda: not stream.readers)
