@@ -16,6 +16,7 @@ from typing import Any
 
 import msgspec
 
+from headrace.testing.ollama import ollama_answer
 from headrace.testing.upstream import Exchange, ScriptedUpstream
 from headrace.wire import json_text
 
@@ -24,10 +25,14 @@ DEADLINE_SECONDS = 20.0
 
 @dataclass
 class Model:
-    """An upstream that says `pieces`, one at a time, each after a pause."""
+    """An upstream that says `pieces`, one at a time, each after a pause. It speaks as OpenAI does, and as Ollama."""
 
     pieces: list[str] = field(default_factory=list)
     pause_seconds: float = 0.0
+    silent_seconds: float = 0.0
+    """How long it says nothing at all before its answer, as a model that is being loaded."""
+    usage: dict[str, int] | None = None
+    """What it reports."""
     finish: str | None = "stop"
     """`None`: it breaks off."""
     rationale: list[str] = field(default_factory=list)
@@ -49,6 +54,10 @@ class Model:
         if self.refusal is not None:
             await exchange.whole(b'{"error":{"message":"the model is not there"}}', self.refusal)
             return
+        await asyncio.sleep(self.silent_seconds)
+        if exchange.path == "/api/chat":
+            await ollama_answer(exchange, self.pieces)
+            return
         await exchange.head()
         try:
             for said in self.rationale:
@@ -63,13 +72,15 @@ class Model:
         if self.finish is None:
             exchange.reset()
             return
-        await exchange.chunk(_chunk({}, self.finish) + b"data: [DONE]\n\n")
+        await exchange.chunk(_chunk({}, self.finish, self.usage) + b"data: [DONE]\n\n")
         await exchange.end()
 
 
-def _chunk(delta: dict[str, str], finish: str | None = None) -> bytes:
+def _chunk(delta: dict[str, str], finish: str | None = None, usage: dict[str, int] | None = None) -> bytes:
     choice = {"index": 0, "delta": delta, "finish_reason": finish}
     body = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "m", "choices": [choice]}
+    if usage is not None:
+        body["usage"] = usage
     return b"data: " + json_text.encode(body) + b"\n\n"
 
 

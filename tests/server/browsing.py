@@ -42,10 +42,15 @@ def browser() -> Iterator[Browser]:
 
 @contextmanager
 def page_of(
-    opened: Browser, *, width: int = 1280, height: int = 900, dark: bool = False
+    opened: Browser, *, width: int = 1280, height: int = 900, dark: bool = False, locale: str = "en-US"
 ) -> Iterator[tuple[Page, Watched]]:
-    """A page in a profile of its own."""
-    context = opened.new_context(viewport={"width": width, "height": height}, color_scheme="dark" if dark else "light")
+    """A page in a profile of its own, that may use the clipboard."""
+    context = opened.new_context(
+        viewport={"width": width, "height": height},
+        color_scheme="dark" if dark else "light",
+        locale=locale,
+        permissions=["clipboard-read", "clipboard-write"],
+    )
     watched = Watched()
 
     def said(message: ConsoleMessage) -> None:

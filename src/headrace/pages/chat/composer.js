@@ -1,5 +1,5 @@
 // Where a question is written. Focus stays here while answers come; what is written is kept until it is sent.
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
@@ -12,9 +12,10 @@ export function Composer({ house }) {
   const conversation = house.conversation.value;
   // A conversation that nobody has begun has no address yet: its draft is that of whichever comes next.
   const draft = conversation.turns.value.length || conversation.state.value !== "new" ? `draft.${conversation.id}` : "draft";
-  const text = useSignal("");
+  const text = useSignal(kept(draft) ?? "");
   const running = house.running.value !== null;
-  useEffect(() => {
+  // Before anything more can be typed: what is typed then belongs to the other draft.
+  useLayoutEffect(() => {
     text.value = kept(draft) ?? "";
   }, [draft]);
   useEffect(() => {

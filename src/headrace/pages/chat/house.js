@@ -8,7 +8,9 @@ import { Linked } from "./linked.js";
 import { Models } from "./models.js";
 import { Shelf } from "./shelf.js";
 
+/** How often other tabs and devices are looked after, while the page can be seen; and while an answer is being made. */
 const LOOK_SECONDS = 4;
+const LOOK_SECONDS_RUNNING = 1.5;
 /** How often the server is looked for while it is away. */
 const AWAY_SECONDS = 5;
 
@@ -73,7 +75,9 @@ export class House {
       if (this.listed) await this._try(() => this.shelf.look());
     }
     clearTimeout(this._timer);
-    if (this.awayUntil.value === null) this._timer = setTimeout(() => this._lookUnlessHidden(), LOOK_SECONDS * 1000);
+    if (this.awayUntil.value !== null) return; // it is looked for already
+    const seconds = this.running.value === null ? LOOK_SECONDS : LOOK_SECONDS_RUNNING;
+    this._timer = setTimeout(() => this._lookUnlessHidden(), seconds * 1000);
   }
 
   /** Whether the list of conversations can be seen. */

@@ -1,8 +1,11 @@
 // A button that opens a few more: closed by Escape, by a click elsewhere, and when the focus leaves it.
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
+
+/** How far a panel stays away from the edges of the window, in pixels. */
+const EDGE = 8;
 
 /**
  * @param {{ name: string, icon?: string, label?: any, kind?: string, children: any }} properties
@@ -11,7 +14,7 @@ import { Icon } from "./icons.js";
 export function Menu({ name, icon = "more", label = null, kind = "", children }) {
   const open = useSignal(false);
   const place = useRef(/** @type {HTMLElement | null} */ (null));
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (!open.value) return undefined;
     const element = /** @type {HTMLElement} */ (place.current);
     const elsewhere = (/** @type {Event} */ event) => {
@@ -51,10 +54,11 @@ export function Menu({ name, icon = "more", label = null, kind = "", children })
   </span>`;
 }
 
-/** Opens a panel upwards where there is no room below it. @param {HTMLElement | null} panel */
+/** Opens a panel upwards where there is no room below it, and moves it into the window. @param {HTMLElement | null} panel */
 function keepInside(panel) {
   if (!panel) return;
   const { bottom, left, right } = panel.getBoundingClientRect();
-  panel.classList.toggle("up", bottom > innerHeight - 8);
-  panel.classList.toggle("flipped", left < 0 || right > innerWidth);
+  panel.classList.toggle("up", bottom > innerHeight - EDGE);
+  const aside = left < EDGE ? EDGE - left : Math.min(0, innerWidth - EDGE - right);
+  if (aside) panel.style.marginInline = document.dir === "rtl" ? `${aside}px 0` : `0 ${-aside}px`;
 }

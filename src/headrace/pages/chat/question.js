@@ -1,5 +1,5 @@
 // A question as it was asked, and the field in which it is edited: what is sent then is a branch, and both stay.
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import { CopyButton } from "./copy_button.js";
 import { html } from "./html.js";
@@ -36,7 +36,7 @@ export function Question({ turn, house }) {
 function Editing({ turn, house }) {
   const field = useRef(/** @type {HTMLTextAreaElement | null} */ (null));
   const text = useSignal(turn.question);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const element = /** @type {HTMLTextAreaElement} */ (field.current);
     element.focus();
     element.setSelectionRange(element.value.length, element.value.length);

@@ -49,6 +49,7 @@ function Field({ house }) {
   return html`
     <input
       type="search"
+      autofocus
       role="combobox"
       aria-label=${say("search.in")}
       placeholder=${say("search.in")}
