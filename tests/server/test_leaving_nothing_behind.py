@@ -13,6 +13,8 @@ import pytest
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import asking, chat, connected, encoded, query
 
+from headrace.errors import UpstreamError
+from headrace.providers.http_connection import Connection as UpstreamConnection
 from headrace.runs import Run
 from headrace.server.connection import Connection
 from headrace.server.delivery import Delivery
@@ -25,7 +27,7 @@ pytestmark = pytest.mark.anyio
 
 STREAMS = 1000
 AT_ONCE = 50
-KINDS = (Run, Connection, Outlet, Delivery, MemoryStream)
+KINDS = (Run, Connection, Outlet, Delivery, MemoryStream, UpstreamConnection, UpstreamError)
 
 
 @pytest.fixture(scope="module")
@@ -35,27 +37,37 @@ async def place() -> AsyncIterator[Place]:
         yield forgetful
 
 
-async def serve_anything(exchange: Exchange) -> None:
+class Anything:
     """Answers well, breaks off, refuses or falls silent, as the model's name says."""
-    match exchange.json()["model"]:
-        case "break":
-            await exchange.head()
-            await exchange.chunk(text_chunk("One"))
-            exchange.reset()
-        case "refuse":
-            await exchange.whole(b'{"error":{"message":"no"}}', 400)
-        case "silent":
-            await exchange.head()
-            await exchange.chunk(text_chunk("One"))
-            await exchange.left()
-        case _:
-            await answer(exchange, ["One", " two"], usage=(1, 2))
+
+    def __init__(self) -> None:
+        self.used: set[int] = set()
+
+    async def __call__(self, exchange: Exchange) -> None:
+        """Answers as a handler."""
+        model, used = exchange.json()["model"], exchange.connection in self.used
+        self.used.add(exchange.connection)
+        match model:
+            case "break":
+                await exchange.head()
+                await exchange.chunk(text_chunk("One"))
+                exchange.reset()
+            case "again" if used:
+                exchange.reset()
+            case "refuse":
+                await exchange.whole(b'{"error":{"message":"no"}}', 400)
+            case "silent":
+                await exchange.head()
+                await exchange.chunk(text_chunk("One"))
+                await exchange.left()
+            case _:
+                await answer(exchange, ["One", " two"], usage=(1, 2))
 
 
 async def visit(place: Place, number: int) -> None:
     """One reader, of one of many kinds."""
     port = place.port
-    match number % 10:
+    match number % 11:
         case 0 | 1:
             async with asking(port, "POST", "/v1/chat/completions", chat()) as reader:
                 assert b"[DONE]" in await reader.body()
@@ -85,6 +97,9 @@ async def visit(place: Place, number: int) -> None:
                     async with asking(port, "POST", f"/v1/streams/{stream_id}/cancel"):
                         pass
                     await second.body()
+        case 9:  # a connection that was kept turns out to be dead: it is asked again on a new one
+            async with asking(port, "POST", "/chat/basic", query(model="lab/again")) as reader:
+                assert b"done" in await reader.body()
         case _:
             async with asking(port, "POST", "/chat/basic", b"{") as reader:
                 assert reader.status == 400
@@ -107,7 +122,12 @@ def held() -> dict[str, int]:
 
 def made() -> dict[int, object]:
     """What there is of what every request makes, by identity."""
-    return {id(thing): thing for thing in gc.get_objects() if isinstance(thing, KINDS)}
+    return {id(thing): thing for thing in gc.get_objects() if isinstance(thing, KINDS) and not is_kept(thing)}
+
+
+def is_kept(thing: object) -> bool:
+    """Whether it is a connection to the upstream that waits for the next request."""
+    return isinstance(thing, UpstreamConnection) and thing.resting and not thing.lost
 
 
 def left_since(before: dict[int, object]) -> Counter[str]:
@@ -119,7 +139,7 @@ async def test_after_1000_streams_a_server_holds_what_it_held_before(place: Plac
     found = []
     before = made()
     for count in (AT_ONCE, STREAMS):
-        async with place.upstream(serve_anything):
+        async with place.upstream(Anything()):
             await visits(place, count)
         gc.collect()
         found.append(held())
@@ -140,7 +160,7 @@ def without_collector() -> Iterator[None]:
 
 async def test_what_a_request_made_is_freed_without_the_garbage_collector(place: Place) -> None:
     # `serve` lets the collector run seldom: what waits for it would be most of what a busy server holds.
-    async with place.upstream(serve_anything):
+    async with place.upstream(Anything()):
         await visits(place, AT_ONCE)
         with without_collector():
             before = made()

@@ -125,7 +125,7 @@ class Connection(asyncio.Protocol):
         """Waits until the head of the response is there."""
         while not self._headers_complete:
             if self._error is not None:
-                raise self._error
+                raise self._taken(self._error)
             await self._wait()
 
     async def listen(self, hear: Hear) -> None:
@@ -136,12 +136,18 @@ class Connection(asyncio.Protocol):
             self._hand_over()
             while not (self._enough or self._complete):
                 if self._error is not None:
-                    raise self._error
+                    raise self._taken(self._error)
                 await self._wait()
         finally:
             self._hear = None
         if self._fault is not None:
-            raise self._fault
+            raise self._taken(self._fault)
+
+    def _taken(self, error: Exception) -> Exception:
+        """What is raised is not kept: its traceback leads here, and both would wait for the garbage collector."""
+        self._fault = None
+        self._error = UpstreamReset(f"the connection to {self._upstream} broke before", upstream=self._upstream)
+        return error
 
     def _hand_over(self) -> None:
         """What has arrived, to whoever listens. A fault of the listener's is kept for `listen` to raise."""

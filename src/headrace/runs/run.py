@@ -224,8 +224,8 @@ class Run:
             try:
                 return await self._attempt_at(candidate, retried=retried, others=bool(left))
             except UpstreamError as error:
-                # Told by its message alone. Its frames lead to the connection that still holds it, and all would wait
-                # for the garbage collector.
+                # Told by its message alone. Its frames lead to this one, which may hold it as what broke off, and all
+                # would wait for the garbage collector.
                 error.__traceback__ = None
                 if self._attempt is not None and self._attempt.speaking:
                     self._broken_off.append(self._attempt)
