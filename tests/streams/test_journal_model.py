@@ -20,7 +20,7 @@ from headrace.events import Ended, Event, TextDelta
 from headrace.interfaces import Stream
 from headrace.requests import GenerationRequest, Message
 from headrace.runs.restart import end_interrupted
-from headrace.streams import journal
+from headrace.streams import checkpoints, journal
 from headrace.streams.database import Database
 from headrace.streams.journaled import JournaledStore
 from headrace.testing.waiting import turns
@@ -62,6 +62,9 @@ def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     made = Plan(tmp_path / "headrace.db", Random(0))
     for name in WRITES:
         monkeypatch.setattr(Database, name, planned(getattr(Database, name), made))
+    monkeypatch.setattr(Database, "checkpoint", now_and_then(Database.checkpoint, made))
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_BYTES", 20_000)
+    monkeypatch.setattr(checkpoints, "MOST_LOG_BYTES", 100_000)
     monkeypatch.setattr(journal, "REST_SECONDS", 0.0)
     monkeypatch.setattr(journal, "SLICE_EVENTS", 60)
     monkeypatch.setattr(journal, "SLICE_GROUPS", 3)
@@ -79,6 +82,20 @@ def planned(write: Callable[..., Any], plan: Plan) -> Callable[..., Any]:
         if plan.chance.random() < plan.failing / 4:
             raise sqlite3.OperationalError("disk I/O error")  # it is there all the same
         return result
+
+    return performed
+
+
+def now_and_then(checkpoint: Callable[[Database], int], plan: Plan) -> Callable[[Database], int]:
+    # By turns and not by chance: it runs on a thread of its own, and the chances of the others shall stay as they are.
+    count = 0
+
+    def performed(database: Database) -> int:
+        nonlocal count
+        count += 1
+        if plan.failing and count % 3 == 0:
+            raise sqlite3.OperationalError("disk I/O error")
+        return checkpoint(database)
 
     return performed
 

@@ -21,6 +21,8 @@ from headrace.errors import SettingsError
 Durability: TypeAlias = Literal["memory", "process", "power"]
 
 VERSION = 1
+# SQLite's default. Whatever changes of a page, all of it is appended to the log.
+PAGE_BYTES = 4096
 
 _TABLES = """
 CREATE TABLE journal (sequence INTEGER PRIMARY KEY, entries BLOB NOT NULL);
@@ -72,6 +74,8 @@ class Database:
     """One connection to the file. Every method may raise `sqlite3.Error`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
+        self.written_bytes = 0
+        """About how much this connection has appended to SQLite's log."""
         self._connection = connection
 
     @classmethod
@@ -86,8 +90,8 @@ class Database:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'power' else 'NORMAL'}")
-            # The journal comes and goes: let it grow a little before the file is written over.
-            connection.execute("PRAGMA wal_autocheckpoint = 4000")
+            # It would be in the middle of a write: `headrace.streams.checkpoints` sees to it.
+            connection.execute("PRAGMA wal_autocheckpoint = 0")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version > VERSION:
                 raise SettingsError(
@@ -110,15 +114,26 @@ class Database:
         connection.execute("PRAGMA query_only = ON")
         return cls(connection)
 
+    @classmethod
+    def open_for_checkpoints(cls, path: Path) -> Database:
+        """The same file, for `checkpoint` alone."""
+        return cls(sqlite3.connect(path, isolation_level=None, check_same_thread=False))
+
     def close(self) -> None:
         """Closes the connection."""
         self._connection.close()
+
+    def checkpoint(self) -> int:
+        """Copies what SQLite's log holds into the file, and waits for the disk. Gives how long the log is, in bytes."""
+        _, frames, _ = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return int(frames) * PAGE_BYTES
 
     # --- the journal
 
     def write_group(self, sequence: int, entries: bytes) -> None:
         """Keeps a group of journal entries under its sequence number, durably once this returns."""
         self._connection.execute("INSERT INTO journal (sequence, entries) VALUES (?, ?)", (sequence, entries))
+        self.written_bytes += len(entries) + 2 * PAGE_BYTES
 
     def groups(self) -> Iterator[tuple[int, bytes]]:
         """All groups with their sequence numbers, in the order they were written."""
@@ -129,10 +144,11 @@ class Database:
 
         Gives whether there are more of them: a whole journal at once would keep everything else waiting.
         """
-        self._connection.execute(
+        dropped = self._connection.execute(
             "DELETE FROM journal WHERE sequence <= ? AND sequence < (SELECT min(sequence) FROM journal) + ?",
             (through, most),
         )
+        self.written_bytes += dropped.rowcount * PAGE_BYTES // 2
         (first,) = self._connection.execute("SELECT min(sequence) FROM journal").fetchone()
         return first is not None and first <= through
 
@@ -159,19 +175,21 @@ class Database:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+        self.written_bytes += sum(len(piece.events) + PAGE_BYTES for piece in chunks) + len(streams) * PAGE_BYTES
 
     def delete_streams(self, numbers: Sequence[int]) -> None:
         """Forgets streams and all that was said in them."""
         rows = [(number,) for number in numbers]
         self._connection.execute("BEGIN IMMEDIATE")
         try:
-            self._connection.executemany("DELETE FROM chunks WHERE stream = ?", rows)
-            self._connection.executemany("DELETE FROM streams WHERE number = ?", rows)
+            chunks = self._connection.executemany("DELETE FROM chunks WHERE stream = ?", rows)
+            streams = self._connection.executemany("DELETE FROM streams WHERE number = ?", rows)
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
+        self.written_bytes += (chunks.rowcount + streams.rowcount) * PAGE_BYTES
 
     # --- questions
 

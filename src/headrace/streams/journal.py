@@ -17,17 +17,20 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from headrace.errors import StoreError
 from headrace.events import Failure
 from headrace.interfaces import Batch
 from headrace.streams import records
+from headrace.streams.checkpoints import Checkpoints
 from headrace.streams.database import Database, Piece, Row
 from headrace.streams.records import Appended, Created, Deleted, Entry
 from headrace.streams.writer import Writer
 
 logger = logging.getLogger("headrace.streams")
+
+Result = TypeVar("Result")
 
 GATHER_SECONDS = 0.001
 # A group of so many entries is one of a busy server: the next waits a millisecond for company.
@@ -77,15 +80,17 @@ class Journal:
 
     Args:
         database: for writing; closed by `close`.
+        copying: a connection of its own to the same file, for checkpoints; closed by `close` too.
         journal_bytes: how much the journal may hold before it is shortened.
     """
 
-    def __init__(self, database: Database, *, journal_bytes: int = JOURNAL_BYTES) -> None:
+    def __init__(self, database: Database, copying: Database, *, journal_bytes: int = JOURNAL_BYTES) -> None:
         self.failure: str | None = None
         """Why nothing can be kept at present; `None` while all is well."""
         self._database = database
         self._loop = asyncio.get_running_loop()
         self._writer = Writer("headrace journal")
+        self._checkpoints = Checkpoints(copying, database)
         self._most_bytes = journal_bytes
         self._entries: list[Entry] = []
         self._waiting: dict[Journaled, int] = {}
@@ -175,6 +180,7 @@ class Journal:
         self.compact()
         await self.flush()
         await self._writer.close()
+        await self._checkpoints.close()
         self._database.close()
 
     # --- one job after another
@@ -186,7 +192,9 @@ class Journal:
 
     def _next(self) -> None:
         """Chooses the next job: groups come first, and compaction has every second turn."""
-        if (self._entries or self._deleting) and not (
+        if self._checkpoints.log_is_long:
+            self._writer.put(self._database.checkpoint, self._log_copied)
+        elif (self._entries or self._deleting) and not (
             self._slices_turn and (self._compaction is not None or self._deletions)
         ):
             self._slices_turn = True
@@ -199,7 +207,7 @@ class Journal:
             # Never given twice, so that no group is taken for one of those that a compaction drops.
             self._group += 1
             group = self._group
-            self._writer.put(
+            self._write(
                 lambda: self._write_group(group, entries),
                 lambda result: self._group_written(group, entries, waiting, deleting, result),
             )
@@ -207,9 +215,7 @@ class Journal:
             self._slices_turn = False
             numbers = self._deletions[:SLICE_DELETIONS]
             del self._deletions[:SLICE_DELETIONS]
-            self._writer.put(
-                lambda: self._database.delete_streams(numbers), lambda result: self._deleted(numbers, result)
-            )
+            self._write(lambda: self._database.delete_streams(numbers), lambda result: self._deleted(numbers, result))
         elif self._compaction is not None:
             self._slices_turn = False
             self._compact_slice(self._compaction)
@@ -218,6 +224,18 @@ class Journal:
             if self._idle is not None:
                 self._idle.set_result(None)
                 self._idle = None
+
+    def _write(self, job: Callable[[], Result], done: Callable[[Result | Exception], None]) -> None:
+        def written(result: Result | Exception) -> None:
+            self._checkpoints.after_write()
+            done(result)
+
+        self._checkpoints.before_write()
+        self._writer.put(job, written)
+
+    def _log_copied(self, log_bytes: int | Exception) -> None:
+        self._checkpoints.copied(log_bytes)
+        self._next()
 
     def _write_group(self, group: int, entries: list[Entry]) -> int:
         data = records.encode(entries)
@@ -298,10 +316,10 @@ class Journal:
             chosen.append((stream, through))
             events += min(stream.not_stored(), SLICE_EVENTS) + 50  # a row costs something too
         if chosen:
-            self._writer.put(lambda: self._write_streams(chosen), lambda result: self._stored(chosen, result))
+            self._write(lambda: self._write_streams(chosen), lambda result: self._stored(chosen, result))
         else:
             group = self._compacted_through
-            self._writer.put(lambda: self._database.drop_groups(group, SLICE_GROUPS), self._dropped)
+            self._write(lambda: self._database.drop_groups(group, SLICE_GROUPS), self._dropped)
 
     def _write_streams(self, streams: list[tuple[Journaled, int]]) -> list[int]:
         written = [stream.written_down(SLICE_EVENTS) for stream, _ in streams]

@@ -84,7 +84,8 @@ class JournaledStore:
         try:
             writing = _opened(path, durability)
             self._reading = Database.open_for_reading(path)
-            self._journal = Journal(writing, journal_bytes=journal_bytes)
+            copying = Database.open_for_checkpoints(path)
+            self._journal = Journal(writing, copying, journal_bytes=journal_bytes)
             self._number = 0
             self._restore()
         except (sqlite3.Error, msgspec.DecodeError) as error:
