@@ -47,6 +47,8 @@ class Gateway:
     environment: Mapping[str, str] = field(default_factory=dict)
     share: float = 1.0
     """How much of a load is run that goes as fast as the gateway does."""
+    ours: bool = False
+    """It is a headrace: it can be asked in any of its protocols, and has targets to meet."""
     leaves_out: Mapping[str, str] = field(default_factory=dict)
     """Workloads that are only run when asked for by name, and why."""
 
@@ -163,6 +165,11 @@ def _headrace_command(scene: Scene, port: int) -> list[str]:
     return [*_headrace(scene), "serve", "--port", str(port), "--config", str(settings)]
 
 
+def _journal_command(scene: Scene, port: int) -> list[str]:
+    settings = _filled_in(scene, FOLDER / "journal.toml", "journal", port=port)
+    return [*_headrace(scene), "serve", "--port", str(port), "--config", str(settings)]
+
+
 def _headrace_version(scene: Scene) -> str:
     commit = _first_line(["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty"])
     return f"{_first_line([*_headrace(scene), '--version'])}, commit {commit}"
@@ -210,7 +217,9 @@ def _litellm_version(_scene: Scene) -> str:
 GATEWAYS = {
     gateway.name: gateway
     for gateway in (
-        Gateway("headrace", _headrace_missing, _headrace_command, _headrace_version),
+        Gateway("headrace", _headrace_missing, _headrace_command, _headrace_version, ours=True),
+        # The same with the store that is the default: what that costs is told beside it.
+        Gateway("journal", _headrace_missing, _journal_command, _headrace_version, ours=True),
         Gateway("nginx", _nginx_missing, _nginx_command, _nginx_version),
         Gateway(
             "litellm",

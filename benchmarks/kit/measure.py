@@ -76,7 +76,7 @@ class Rig:
     def words(self, where: Running | None, load: Workload) -> list[str]:
         """The client's command line. Only headrace is asked for another protocol than the simulator's own."""
         words = [str(self.client), "--port", str(where.port if where else self.scene.simulator_port), *load.arguments()]
-        if where and where.name == "headrace":
+        if where and GATEWAYS[where.name].ours:
             words += ["--protocol", self.plan.protocol, *(["--path", self.plan.path] if self.plan.path else [])]
         return words
 
@@ -146,7 +146,7 @@ def _round_of_loads(rig: Rig, turn: int, order: Sequence[Gateway], names: Sequen
 
 def _warm_up(rig: Rig, where: Running) -> None:
     for load in workloads.WARM_UP:
-        if load.whole and where.name == "headrace" and rig.plan.protocol in workloads.ALWAYS_STREAMED:
+        if load.whole and GATEWAYS[where.name].ours and rig.plan.protocol in workloads.ALWAYS_STREAMED:
             continue
         report = rig.load(where, load)
         if not report["exact"]:

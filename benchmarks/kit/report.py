@@ -34,6 +34,8 @@ _PACED = (
     Column("added_ttft_p99_ms", "p99", ".2f"),
     Column("delay_p50_ms", "token delay ms p50", ".2f"),
     Column("delay_p99_ms", "p99", ".2f"),
+    Column("journal_delay_p50_ms", "by the journal ms p50", "+.2f"),
+    Column("journal_delay_p99_ms", "p99", "+.2f"),
 )
 TABLES: dict[str, tuple[str, tuple[Column, ...]]] = {
     "light": (f"light: {WORKLOADS['light'].says}; CPU of the gateway per token", _PACED),

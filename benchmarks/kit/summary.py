@@ -14,6 +14,8 @@ ADDED = {
     "added_answer_p99_ms": "answer_p99_ms",
 }
 COMPARED = ("cpu_us", "kib_per_stream")
+# And what the journal adds, against the same headrace without one.
+BY_THE_JOURNAL = {"journal_delay_p50_ms": "delay_p50_ms", "journal_delay_p99_ms": "delay_p99_ms"}
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,12 @@ def _derived(row: Row, rows: Sequence[Row]) -> dict[str, float]:
     for name, of in ADDED.items():
         if row.gateway != DIRECT and of in row.figures and of in beside.get(DIRECT, {}):
             derived[name] = row.figures[of] - beside[DIRECT][of]
+    memory = beside.get("headrace", {})
+    for name, of in BY_THE_JOURNAL.items():
+        if row.gateway == "journal" and of in row.figures and of in memory:
+            derived[name] = row.figures[of] - memory[of]
     for name in COMPARED:
-        for other in ("nginx", "litellm"):
+        for other in ("nginx", "litellm", "headrace"):
             if row.figures.get(name) and beside.get(other, {}).get(name):
                 derived[f"{name}_to_{other}"] = row.figures[name] / beside[other][name]
     return derived

@@ -427,7 +427,7 @@ def test_a_gateway_is_measured_and_the_report_is_well_formed(fresh_benchmarks: P
     assert done.returncode == 0, done.stdout + done.stderr
     facts = json.loads(file.read_text())
     rows = {(row["gateway"], row["workload"]): row for row in facts["rows"]}
-    assert rows["headrace", "whole"]["exact"] == 8000
+    assert rows["headrace", "whole"]["exact"] == rows["journal", "whole"]["exact"] == 8000
     assert 1 < rows["headrace", "whole"]["figures"]["cpu_us"] < 10_000
     assert rows["headrace", "memory"]["figures"]["holding"] == 100
     assert rows["headrace", "memory"]["figures"]["kib_per_stream"] > 1
@@ -497,6 +497,27 @@ def test_check_exits_with_7_exactly_when_a_target_is_missed(
     done = check(tmp_path, beside, row("headrace", workload, {figure: missed}))
     assert done.returncode == 7
     assert "missed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("workload", "figure", "memory", "met", "missed"),
+    [
+        ("paced", "cpu_us", 10.0, 13.0, 13.1),
+        ("paced", "delay_p50_ms", 0.5, 2.5, 2.6),
+        ("paced", "delay_p99_ms", 3.0, 13.0, 13.1),
+        ("light", "delay_p99_ms", 0.5, 2.5, 2.6),
+    ],
+)
+def test_what_the_journal_adds_is_told_against_memory_and_checked(
+    tmp_path: Path, workload: str, figure: str, memory: float, met: float, missed: float
+) -> None:
+    others = {"cpu_us": 10.0, "delay_p50_ms": 0.5, "delay_p99_ms": 3.0}
+    for found, code in ((met, 0), (missed, 7)):
+        beside = row("nginx", workload, {"cpu_us": 10.0}), row("headrace", workload, {**others, figure: memory})
+        done = check(tmp_path, *beside, row("journal", workload, {**others, figure: found}))
+        assert done.returncode == code, done.stdout
+        if figure != "cpu_us":
+            assert f"{found - memory:+.2f}" in done.stdout
 
 
 def test_check_fails_where_a_ratio_has_nothing_to_stand_on(tmp_path: Path) -> None:
