@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 from playwright.sync_api import Page, expect
-from tests.pages.surroundings import Line, Model, line, model
-from tests.pages.test_chat_page import SETTINGS, ask, until_words, whole
-from tests.server.browsing import browser, page_of
-from tests.server.conftest import process
+from tests.pages.test_chat_page import ask, until_words, whole
+from tests.pages.visiting import House, house
 
 SIZES = [(390, 844), (820, 1180), (1440, 900)]
 
@@ -55,66 +52,115 @@ def pieces(text: str) -> list[str]:
     return [text[at : at + 5] for at in range(0, len(text), 5)]
 
 
-def empty(page: Page, said: Model, to_server: Line) -> None:
+def empty(page: Page, place: House) -> None:
     expect(page.get_by_role("textbox")).to_be_visible()
 
 
-def streaming(page: Page, said: Model, to_server: Line) -> None:
-    said.pieces, said.pause_seconds = pieces(ANSWER), 0.02
-    said.rationale = ["They ask what a headrace is. ", "Be brief."]
+def streaming(page: Page, place: House) -> None:
+    place.said.pieces, place.said.pause_seconds = pieces(ANSWER), 0.02
+    place.said.rationale = ["They ask what a headrace is. ", "Be brief."]
     ask(page, "What is a headrace, and what makes a good one?")
     until_words(page, 75)
 
 
-def long(page: Page, said: Model, to_server: Line) -> None:
-    said.pieces = pieces(ANSWER)
+def long(page: Page, place: House) -> None:
+    place.said.pieces = pieces(ANSWER)
     for question in ("What is a headrace, and what makes a good one?", "And once more, please?"):
         ask(page, question)
         whole(page)
 
 
-def error(page: Page, said: Model, to_server: Line) -> None:
-    said.pieces, said.finish = pieces(ANSWER[:300]), None
+def error(page: Page, place: House) -> None:
+    place.said.pieces, place.said.finish = pieces(ANSWER[:300]), None
     ask(page, "What is a headrace?")
     expect(page.locator(".ending.cut")).to_be_visible()
-    said.refusal = 404
+    place.said.refusal = 404
     ask(page, "Are you there?")
     expect(page.locator(".ending.failed")).to_be_visible()
 
 
-def offline(page: Page, said: Model, to_server: Line) -> None:
-    said.pieces, said.pause_seconds = pieces(ANSWER), 0.05
+def offline(page: Page, place: House) -> None:
+    place.said.pieces, place.said.pause_seconds = pieces(ANSWER), 0.05
     ask(page, "What is a headrace?")
     until_words(page, 20)
     page.context.set_offline(True)
-    to_server.open = False
-    to_server.cut()
+    place.line.open = False
+    place.line.cut()
     expect(page.locator(".connection.offline")).to_be_visible()
 
 
-def reconnecting(page: Page, said: Model, to_server: Line) -> None:
-    said.pieces, said.pause_seconds = pieces(ANSWER), 0.05
+def reconnecting(page: Page, place: House) -> None:
+    place.said.pieces, place.said.pause_seconds = pieces(ANSWER), 0.05
     ask(page, "What is a headrace?")
     until_words(page, 20)
-    to_server.open = False
-    to_server.cut()
+    place.line.open = False
+    place.line.cut()
     expect(page.locator(".connection.waiting button")).to_be_visible()
 
 
-def right_to_left(page: Page, said: Model, to_server: Line) -> None:
-    said.pieces = pieces(ARABIC)
-    ask(page, "ما هي قناة الماء؟")
+def right_to_left(page: Page, place: House) -> None:
+    place.said.pieces = pieces(ARABIC)
+    page.locator("#question").fill("ما هي قناة الماء؟")
+    page.keyboard.press("Enter")
     whole(page)
 
 
-def conversations(page: Page, said: Model, to_server: Line) -> None:
-    long(page, said, to_server)
+def conversations(page: Page, place: House) -> None:
+    long(page, place)
     if not page.locator("nav.list").is_visible():  # where there is no room for it beside the conversation
         page.get_by_role("button", name="Conversations").click()
     expect(page.locator(".list li").first).to_be_visible()
 
 
-STATES: list[Callable[[Page, Model, Line], None]] = [
+def loading(page: Page, place: House) -> None:
+    place.said.pieces, place.said.silent_seconds = pieces(ANSWER), 4.0
+    choose(page, "sleeper")
+    ask(page, "What is a headrace?")
+    expect(page.locator("[data-state=loading]")).to_contain_text("2 s")
+
+
+def figures(page: Page, place: House) -> None:
+    place.said.pieces, place.said.pause_seconds = pieces(ANSWER[:300]), 0.01
+    place.said.rationale = ["They ask what a headrace is. ", "Be brief."]
+    choose(page, "second")
+    ask(page, "What is a headrace?")
+    whole(page)
+    page.locator(".rationale summary").click()
+    page.get_by_role("button", name="Figures").click()
+
+
+def settings(page: Page, place: House) -> None:
+    place.said.pieces = pieces(ANSWER)
+    ask(page, "What is a headrace, and what makes a good one?")
+    whole(page)
+    page.get_by_role("button", name="Settings").click()
+
+
+def models(page: Page, place: House) -> None:
+    place.said.refusal = 404
+    ask(page, "Are you there?")
+    expect(page.locator(".ending.failed")).to_be_visible()
+    page.get_by_role("button", name="Model").click()
+
+
+def search(page: Page, place: House) -> None:
+    place.said.pieces = pieces(ANSWER)
+    for question in ("What is a headrace, and what makes a good one?", "How is a spillway built?"):
+        page.keyboard.press("Control+Shift+O")
+        ask(page, question)
+        whole(page)
+    page.keyboard.press("Control+k")
+    page.get_by_role("combobox").fill("spill")
+    expect(page.get_by_role("option").first).to_be_visible()
+
+
+def choose(page: Page, model: str) -> None:
+    page.get_by_role("button", name="Model").click()
+    page.locator(f"[data-model={model}]").click()
+    page.keyboard.press("Escape")
+
+
+STATES: list[Callable[[Page, House], None]] = [
     empty,
     streaming,
     long,
@@ -123,30 +169,31 @@ STATES: list[Callable[[Page, Model, Line], None]] = [
     reconnecting,
     right_to_left,
     conversations,
+    loading,
+    figures,
+    settings,
+    models,
+    search,
 ]
 
 
-def main(folder: Path) -> None:
-    """Draws every state at every size, light and dark."""
+def main(folder: Path, wanted: list[str]) -> None:
+    """Draws every state, or those that are wanted, at every size, light and dark."""
     folder.mkdir(parents=True, exist_ok=True)
-    kinds = [(state, size, dark) for state in STATES for size in SIZES for dark in (False, True)]
-    with browser() as opened:
-        for state, (width, height), dark in kinds:
-            said = Model()
-            with (
-                tempfile.TemporaryDirectory() as home,
-                model(said),
-                process(Path(home), SETTINGS.format(url=said.base_url)) as server,
-                line(server.port) as to_server,
-                page_of(opened, width=width, height=height, dark=dark) as (page, _),
-            ):
-                page.goto(f"http://127.0.0.1:{to_server.port}/chat")
-                state(page, said, to_server)
-                page.wait_for_timeout(250)  # for what moves to come to rest
-                drawn = folder / f"{state.__name__}-{width}-{'dark' if dark else 'light'}.png"
-                page.screenshot(path=drawn)
-                print(drawn)
+    for state in STATES:
+        if wanted and state.__name__ not in wanted:
+            continue
+        with house() as place:
+            for width, height in SIZES:
+                for dark in (False, True):
+                    locale = "ar-EG" if state is right_to_left else "en-US"
+                    with place.visit(width=width, height=height, dark=dark, locale=locale, broken_line=True) as page:
+                        state(page, place)
+                        page.wait_for_timeout(250)  # for what moves to come to rest
+                        drawn = folder / f"{state.__name__}-{width}-{'dark' if dark else 'light'}.png"
+                        page.screenshot(path=drawn)
+                        print(drawn, flush=True)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

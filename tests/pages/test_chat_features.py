@@ -186,6 +186,17 @@ def test_o5_code_has_its_language_is_wrapped_and_copied_exactly_and_coloured_onc
         assert pre.evaluate("(element) => element.scrollWidth === element.clientWidth")
 
 
+def test_o5_a_table_is_copied_as_csv(place: House) -> None:
+    with place.visit() as page:
+        place.said.pieces = ['| a, b | "c" |\n| - | - |\n| 1 | **2** |\n']
+        ask(page)
+        whole(page)
+        page.locator("figure.table").hover()
+        page.get_by_role("button", name="Copy as CSV").click()
+        expect(page.get_by_role("button", name="Copied")).to_be_visible()
+        assert page.evaluate("() => navigator.clipboard.readText()") == '"a, b","""c"""\r\n1,2\r\n'
+
+
 # -- branches
 
 

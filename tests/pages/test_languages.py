@@ -72,3 +72,9 @@ def test_o5_no_module_says_anything_in_words_of_its_own(module: str) -> None:
     said = re.findall(r'(?:title|aria-label|placeholder|alt)="([^"$]+)"', MODULES[module])
     assert said == [], "an attribute that is read out"
     assert re.findall(r'setAttribute\("aria-label", ["`]', MODULES[module]) == []
+
+
+def test_every_module_is_asked_for_at_once() -> None:
+    page = (FOLDER.parent / "chat.html").read_text(encoding="utf-8")
+    asked = re.findall(r'"modulepreload" href="\{\{files\}\}/chat/([^"]+)"', page)
+    assert sorted(asked) == sorted(MODULES.keys() - {"theme.js"})  # which is no module: it runs before the first paint

@@ -1,11 +1,12 @@
 // A block of code: its language, wrap, copy; highlighted once, when it is whole and the page has nothing else to do.
-import { copied } from "./files.js";
+import { copyingButton } from "./copying.js";
 import { cleanHighlight } from "./markdown.js";
 import { say } from "./words.js";
 
 /** Longer code stays plain: colouring it would hold up the page for longer than anybody should notice. */
 const MOST_HIGHLIGHTED = 20_000;
 const whenIdle = globalThis.requestIdleCallback ?? ((act) => setTimeout(act, 50));
+/** @type {any} Read when the first fence has closed. */
 let library = null;
 
 /** A block of code that can still grow. */
@@ -28,10 +29,7 @@ export class CodeBlock {
       const wrapped = this.element.classList.toggle("wrapped");
       this._wrap.textContent = say(wrapped ? "code.unwrap" : "code.wrap");
     });
-    const copy = button(say("copy"), async () => {
-      copy.textContent = say((await copied(this.text)) ? "copied" : "copy.byHand");
-      setTimeout(() => (copy.textContent = say("copy")), 1600);
-    });
+    const copy = copyingButton(say("copy"), () => this.text);
     const bar = document.createElement("figcaption");
     const name = document.createElement("span");
     name.textContent = language || say("code.text");
@@ -44,7 +42,7 @@ export class CodeBlock {
     return this._code.textContent;
   }
 
-  /** Grows to `text`. */
+  /** Grows to `text`. @param {string} text */
   grow(text) {
     const known = this._text.data;
     if (text.startsWith(known)) this._text.appendData(text.slice(known.length));
@@ -63,6 +61,7 @@ export class CodeBlock {
   }
 }
 
+/** @param {string} words @param {() => void} act */
 function button(words, act) {
   const made = document.createElement("button");
   made.type = "button";

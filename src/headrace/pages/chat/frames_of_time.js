@@ -10,7 +10,7 @@ const SHARE = 3;
 export function drawing(draw) {
   let due = false;
   let notBefore = 0;
-  const frame = (now) => {
+  const frame = (/** @type {number} */ now) => {
     if (now < notBefore) {
       requestAnimationFrame(frame);
       return;

@@ -3,19 +3,20 @@
 // cleaned by DOMPurify as well, so that a mistake here is not enough.
 import DOMPurify from "dompurify";
 import { Marked } from "marked";
-import { say } from "./words.js";
+import { frame } from "./tables.js";
 
-const escaped = (text) =>
-  text.replace(/[&<>"']/g, (sign) => ({ "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" })[sign]);
+/** @type {Record<string, string>} */
+const ESCAPES = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" };
+const escaped = (/** @type {string} */ text) => text.replace(/[&<>"']/g, (sign) => ESCAPES[sign]);
 const HARMLESS = /^<(?:br\s*\/?|\/?(?:sub|sup|kbd))>$/i;
 
 const marked = new Marked({
   gfm: true,
   renderer: {
-    html: ({ text }) => (HARMLESS.test(text.trim()) ? text : escaped(text)),
-    image: ({ href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
-    checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
-    code: ({ text, lang }) =>
+    html: (/** @type {any} */ { text }) => (HARMLESS.test(text.trim()) ? text : escaped(text)),
+    image: (/** @type {any} */ { href, text }) => `<a href="${escaped(href)}">${escaped(text || href)}</a>`,
+    checkbox: (/** @type {any} */ { checked }) => (checked ? "☑ " : "☐ "),
+    code: (/** @type {any} */ { text, lang }) =>
       `<pre data-language="${escaped((lang ?? "").trim().split(/\s/)[0])}"><code>${escaped(text)}</code></pre>`,
   },
 });
@@ -32,7 +33,7 @@ const ALLOWED = {
 };
 const TEXT_BLOCKS = "p, li, h1, h2, h3, h4, h5, h6, blockquote, td, th";
 
-DOMPurify.addHook("afterSanitizeAttributes", (node) => {
+DOMPurify.addHook("afterSanitizeAttributes", (/** @type {Element} */ node) => {
   if (node.nodeName !== "A") return;
   if (!node.hasAttribute("href")) return;
   node.setAttribute("target", "_blank");
@@ -54,25 +55,18 @@ export function elementsOf(tokens) {
   for (const block of made.querySelectorAll(TEXT_BLOCKS)) block.setAttribute("dir", "auto");
   // A list's signs stand on the side where its words begin; `auto` would not look into items that have their own.
   for (const list of made.querySelectorAll("ul, ol")) list.setAttribute("dir", directionOf(list.textContent));
-  for (const table of made.querySelectorAll("table")) {
-    const scroller = document.createElement("div");
-    scroller.className = "scroll";
-    scroller.tabIndex = 0;
-    scroller.setAttribute("role", "region");
-    scroller.setAttribute("aria-label", say("table"));
-    table.replaceWith(scroller);
-    scroller.append(table);
-  }
+  for (const table of made.querySelectorAll("table")) frame(table);
   return made;
 }
 
 const RIGHT_TO_LEFT = /[\u0590-\u08ff\ufb1d-\ufdff\ufe70-\ufefc]/;
 
+/** @param {string} text */
 function directionOf(text) {
   return RIGHT_TO_LEFT.test(/\p{L}/u.exec(text)?.[0] ?? "") ? "rtl" : "ltr";
 }
 
-/** The language and text of highlighted code: markup out of highlight.js, cleaned like everything else. */
+/** The language and text of highlighted code: markup out of highlight.js, cleaned like everything else. @param {string} markup */
 export function cleanHighlight(markup) {
   return DOMPurify.sanitize(markup, { ALLOWED_TAGS: ["span"], ALLOWED_ATTR: ["class"], RETURN_DOM_FRAGMENT: true });
 }

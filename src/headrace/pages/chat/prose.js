@@ -7,10 +7,10 @@ import { Writing } from "./writing.js";
 
 /** @param {{ answer: import("./answer.js").Answer, ondrawn: () => void }} properties */
 export function Prose({ answer, ondrawn }) {
-  const place = useRef(null);
+  const place = useRef(/** @type {HTMLElement | null} */ (null));
   useEffect(() => {
-    const writing = new Writing(place.current, (block) => cite(block, answer));
-    let drawn = null;
+    const writing = new Writing(/** @type {HTMLElement} */ (place.current), (block) => cite(block, answer));
+    let drawn = "";
     const draw = drawing(() => {
       const whole = answer.ending.peek() !== null;
       const state = `${answer.text.length} ${whole}`;
@@ -23,7 +23,7 @@ export function Prose({ answer, ondrawn }) {
     });
     answer.listeners.add(draw);
     draw();
-    return () => answer.listeners.delete(draw);
+    return () => void answer.listeners.delete(draw);
   }, [answer]);
   // What is inside belongs to Writing; Preact keeps its hands off an element without children.
   return html`<div class="prose" ref=${place}></div>`;
@@ -32,12 +32,17 @@ export function Prose({ answer, ondrawn }) {
 const NUMBER = /\[(\d{1,3})\]/g;
 
 /** Makes the `[n]` of a finished block lead to source n, where there is one. The text stays as it is. */
+/** @param {HTMLElement} block @param {import("./answer.js").Answer} answer */
 function cite(block, answer) {
   const sources = answer.sources.peek();
   if (!sources.length) return;
   const walker = document.createTreeWalker(block, NodeFilter.SHOW_TEXT);
+  /** @type {Text[]} */
   const texts = [];
-  while (walker.nextNode()) if (!walker.currentNode.parentElement.closest("code, a, pre")) texts.push(walker.currentNode);
+  while (walker.nextNode()) {
+    const text = /** @type {Text} */ (walker.currentNode);
+    if (!text.parentElement?.closest("code, a, pre")) texts.push(text);
+  }
   for (const text of texts) {
     const pieces = [];
     let behind = 0;
@@ -58,11 +63,13 @@ function cite(block, answer) {
   }
 }
 
+/** @param {HTMLElement} block @param {number} number */
 function open(block, number) {
-  const panel = block.closest(".answer").querySelector(".sources");
+  const panel = block.closest(".answer")?.querySelector(".sources");
+  const entry = panel?.querySelector(`[data-n="${number}"]`);
+  if (!(panel instanceof HTMLDetailsElement && entry instanceof HTMLDetailsElement)) return;
   panel.open = true;
-  const entry = panel.querySelector(`[data-n="${number}"]`);
   entry.open = true;
-  entry.querySelector("summary").focus();
+  entry.querySelector("summary")?.focus();
   entry.scrollIntoView({ block: "nearest" });
 }

@@ -53,7 +53,7 @@ export class Writing {
     }
   }
 
-  /** Draws a piece that begins behind what is finished. */
+  /** Draws a piece that begins behind what is finished. @param {string} rest @param {boolean} whole @param {boolean} drawsTail */
   _drawPiece(rest, whole, drawsTail) {
     const tokens = blocksOf(rest);
     this._defines ||= Object.keys(tokens.links).length > 0;
@@ -65,7 +65,7 @@ export class Writing {
     else if (staying > 0) this._drawTail(null); // the rest of it follows at once
   }
 
-  /** Once, at the end: an address at the foot of the text belongs to links in blocks that were finished before it. */
+  /** Once, at the end: an address at the foot of the text belongs to links in blocks that were finished before it. @param {string} text */
   _drawAnew(text) {
     this._defines = false;
     this._done = 0;
@@ -74,6 +74,7 @@ export class Writing {
     for (const token of blocksOf(text)) this._stay(token);
   }
 
+  /** @param {import("marked").Token} token */
   _stay(token) {
     this._done += token.raw.length;
     if (token.type === "space" || token.type === "def") return;
@@ -94,7 +95,7 @@ export class Writing {
     }
     block.append(elementsOf([token]));
     for (const pre of block.querySelectorAll("pre")) {
-      const code = new CodeBlock(pre.dataset.language, pre.textContent);
+      const code = new CodeBlock(pre.dataset.language ?? "", pre.textContent ?? "");
       pre.replaceWith(code.element);
       code.finish();
     }
@@ -102,6 +103,7 @@ export class Writing {
     this._finished(block);
   }
 
+  /** @param {import("marked").Token | null} token */
   _drawTail(token) {
     if (token === null) {
       this._fence = null;
@@ -122,7 +124,7 @@ export class Writing {
   }
 }
 
-/** Whether a fence has its closing line, whole. */
+/** Whether a fence has its closing line, whole. @param {import("marked").Token} token @param {boolean} followed */
 function isClosedFence(token, followed) {
   if (token.type !== "code") return false;
   const opening = OPEN_FENCE.exec(token.raw);
