@@ -5,8 +5,13 @@ from __future__ import annotations
 import json
 import socket
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from tests.server.conftest import Process
 
 ANSWER_SECONDS = 10.0
 
@@ -110,6 +115,26 @@ def settled(port: int) -> dict[str, Any]:
         assert time.monotonic() < deadline, known
         time.sleep(0.005)
     return known
+
+
+def assert_nothing_grows(process: Process, visit: Callable[[int], None], visits: int = 80) -> None:
+    """Returns where a server holds as much after `visits` as before; it was visited a few thousand times already."""
+
+    def held() -> tuple[int, int]:
+        settled(process.port)
+        folder = Path(f"/proc/{process.popen.pid}")
+        return len(list((folder / "fd").iterdir())), int((folder / "statm").read_text().split()[1]) * 4096
+
+    for number in range(10):
+        visit(number)
+    descriptors, resident_bytes = held()
+    for number in range(visits):
+        visit(number)
+    deadline = time.monotonic() + ANSWER_SECONDS
+    while (now := held())[0] > descriptors:
+        assert time.monotonic() < deadline, (descriptors, now)
+        time.sleep(0.005)
+    assert now[1] - resident_bytes < 2 << 20, (resident_bytes, now)
 
 
 def health(port: int) -> dict[str, Any]:

@@ -242,7 +242,8 @@ async def test_l31_a_request_chooses_how_often_it_is_pinged(place: Place, asked:
 
 
 async def test_a_message_that_is_begun_has_to_come_in_time(place: Place) -> None:
-    for begun in (frame(TEXT, b'{"type":"ping"}')[:9], frame(TEXT, b"{", fin=False)):
+    whole = frame(TEXT, b'{"type":"ping"}')
+    for begun in (whole[:1], whole[:2], whole[:9], whole + whole[:6], frame(TEXT, b"{", fin=False)):
         async with bare(place.port) as socket:
             await socket.send(begun)
             connection = only_connection(place)

@@ -125,6 +125,8 @@ class SocketConnection(asyncio.Protocol):
         # The pieces of a message that comes in several frames.
         self._begun: bytearray | None = None
         self._heard = 0
+        # What came of a frame that is not whole.
+        self._unframed_bytes = 0
         self._deaf = False
         now = loop.time()
         self._pinged_at = now
@@ -142,8 +144,11 @@ class SocketConnection(asyncio.Protocol):
         self._unanswered_since = None
         frames, heard = self._frames, self._heard
         frames.receive_data(data)
+        self._unframed_bytes += len(data)
         for frame in frames.events_received():
-            if isinstance(frame, Frame) and self._closing_since is None:
+            assert isinstance(frame, Frame), "the handshake is over"
+            self._unframed_bytes -= _size_bytes(frame)
+            if self._closing_since is None:
                 self._hear(frame)
         self._flush()
         if self._closing_since is not None:
@@ -151,7 +156,7 @@ class SocketConnection(asyncio.Protocol):
         if frames.state is not State.OPEN:
             # It said goodbye, or what nobody understands; the answer is on its way.
             self._begin_to_close()
-        elif frames.reader.buffer or self._begun is not None:
+        elif self._unframed_bytes or self._begun is not None:
             if self._unfinished_since is None or self._heard > heard:
                 self._unfinished_since = self.loop.time()
         else:
@@ -294,3 +299,9 @@ class SocketConnection(asyncio.Protocol):
                 self._deaf = False
                 self._transport.resume_reading()
             self.listener.leave()
+
+
+def _size_bytes(frame: Frame) -> int:
+    """How many bytes a client's frame took: with its head, its length in as few bytes as it needs, and its mask."""
+    size = len(frame.data)
+    return 6 + size + (0 if size < 126 else 2 if size < 1 << 16 else 8)
