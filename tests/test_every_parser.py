@@ -24,9 +24,10 @@ from headrace.protocols.reading import read_options
 from headrace.providers.ollama_hearing import OllamaHearing
 from headrace.providers.openai_refusals import json_or_text, refused
 from headrace.server.bodies import require_json, require_no_page
-from headrace.server.credentials import credential_of, refuse_key_in_url
+from headrace.server.credentials import credential_of, keys_offered, refuse_key_in_url
 from headrace.server.idempotency import idempotency_of
 from headrace.server.responses import request_id
+from headrace.server.socket_doors import door_at
 from headrace.settings.reading import from_document, from_environment
 from headrace.settings.trust import read_record
 from headrace.settings.variables import VARIABLES
@@ -53,6 +54,8 @@ headers = st.dictionaries(st.sampled_from(HEADERS), values | numbers | spelled, 
 HEADER_PARSERS: dict[str, Callable[[dict[str, str]], object]] = {
     "options": lambda headers: read_options(None, headers),
     "credentials": credential_of,
+    "keys among subprotocols": lambda headers: keys_offered([f"bearer.{each}" for each in headers.values()]),
+    "the address of a WebSocket": lambda headers: [door_at(each, each.encode()) for each in headers.values()],
     "request id": request_id,
     "content type": lambda headers: require_json(headers.get("content-type")),
     "page": require_no_page,

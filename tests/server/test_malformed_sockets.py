@@ -140,6 +140,13 @@ def unfinished(chance: Chance) -> Sent:
     return Sent(handshake(chance.choice(PATHS)) + begun, codes=(1008,))
 
 
+def anything(chance: Chance) -> Sent:
+    # Among all else it says goodbye now and then, and is answered with its own code.
+    head = bytes([chance.choice([0x81, 0x01, 0x80, 0x88, 0x89, chance.randrange(256)]), chance.randrange(128, 256)])
+    data = head + noise(chance, 300)
+    return Sent(handshake(chance.choice(PATHS)) + data, codes=(*range(1000, 1015), *range(3000, 5000)))
+
+
 KINDS: tuple[Callable[[Chance], Sent], ...] = (
     broken_handshake,
     handshake_elsewhere,
@@ -148,6 +155,7 @@ KINDS: tuple[Callable[[Chance], Sent], ...] = (
     broken_frame,
     wrong_kind_of_message,
     unfinished,
+    anything,
 )
 EACH = -(-CLIENTS // len(KINDS))
 
@@ -182,12 +190,11 @@ def read_frame(incoming: BinaryIO) -> tuple[int, bytes]:
     return head[0] & 15, incoming.read(size)
 
 
-def read_close(incoming: BinaryIO) -> int:
+def read_close(incoming: BinaryIO) -> tuple[int, str]:
     opcode, payload = read_frame(incoming)
     while opcode != CLOSE:
         opcode, payload = read_frame(incoming)
-    assert payload[2:].decode(), "a reason"
-    return int.from_bytes(payload[:2])
+    return int.from_bytes(payload[:2]) if payload else 1005, payload[2:].decode()
 
 
 def check(connection: socket.socket, sent: Sent) -> int:
@@ -199,8 +206,9 @@ def check(connection: socket.socket, sent: Sent) -> int:
         return response.status
     with connection.makefile("rb") as incoming:
         assert read_status(incoming) == 101, sent
-        code = read_close(incoming)
+        code, reason = read_close(incoming)
         assert code in sent.codes, (sent, code)
+        assert reason or 1005 in sent.codes
         return code
 
 
@@ -292,7 +300,7 @@ def test_with_the_requests_they_are_ten_thousand() -> None:
 def test_nothing_grows_with_what_is_malformed(hasty: Process) -> None:
     def visit(seed: int) -> None:
         for kind in KINDS:
-            if kind is not unfinished:  # which takes its time
+            if kind not in (unfinished, anything):  # which take their time
                 sent = kind(Chance(f"again {kind.__name__} {seed}"))
                 with connect(hasty, sent.data) as connection:
                     check(connection, sent)
