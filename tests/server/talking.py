@@ -93,7 +93,7 @@ def is_last(message: Message) -> bool:
     return "error" in message or any(choice["finish_reason"] for choice in message.get("choices", ()))
 
 
-def text_of(messages: Sequence[Message]) -> str:
+def said_in(messages: Sequence[Message]) -> str:
     """The text in these."""
     return "".join(
         choice["text"] if "text" in choice else choice["delta"].get("content") or ""

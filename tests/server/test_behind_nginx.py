@@ -14,6 +14,7 @@ import pytest
 from tests.server.conftest import DEADLINE_SECONDS, Place, process, serving, until
 from tests.server.nginx import CONFIGURATION, nginx_before
 from tests.server.reader import DOORS, Reader, asking, chat, connected, encoded, query, text_of
+from tests.server.talking import said_in, talking
 
 from headrace.settings import ServerSettings, Settings
 from headrace.testing.upstream import (
@@ -342,6 +343,78 @@ async def test_an_error_of_headrace_is_its_own_behind_nginx(place: Place, nginx:
         async with asking(nginx, "POST", "/v1/chat/completions", body) as reader:
             assert reader.status == status
             assert (await reader.json())["error"]["code"]
+
+
+# -- WebSockets
+
+
+async def test_chat_over_a_websocket_gets_through_token_by_token(place: Place, nginx: int) -> None:
+    said = asyncio.Event()
+
+    async def one_by_one(exchange: Exchange) -> None:
+        await exchange.head()
+        for text in TEXTS:
+            await exchange.chunk(text_chunk(text))
+            await said.wait()
+            said.clear()
+        await exchange.chunk(finish_chunk())
+        await exchange.end()
+
+    async with place.upstream(one_by_one), talking(nginx) as client:
+        await client.say(chat())
+        assert (await client.hear())["headrace"]["seq"] == 0
+        for text in TEXTS:
+            # The upstream says no more until this was read.
+            assert said_in([await client.hear()]) == text
+            said.set()
+        assert (await client.hear())["choices"][0]["finish_reason"] == "stop"
+    await place.emptied()
+
+
+async def test_l30_pings_carry_a_websocket_past_the_limit_of_nginx(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headrace.server.serving.SWEEP_SECONDS", 0.05)
+    async with serving(Settings(server=ServerSettings(heartbeat_seconds=0.2))) as place:
+        with nginx_before(tmp_path, place.port, {"proxy_read_timeout 630s;": "proxy_read_timeout 1s;"}) as port:
+            told = asyncio.Event()
+            asyncio.get_running_loop().call_later(2.5, told.set)
+            async with place.upstream(partial(until_told, told=told)), talking(port) as client:
+                await client.say(chat())
+                assert said_in(await client.answer()) == "".join(TEXTS)
+            async with place.upstream(say_and_hold), talking(port) as client:
+                await client.say(chat(headrace={"heartbeat_seconds": 0}))
+                with pytest.raises(AssertionError, match="without a word"):
+                    await client.closed()
+            await place.emptied()
+
+
+async def test_a_websocket_is_resumed_and_refused_through_nginx(place: Place, nginx: int) -> None:
+    async with place.upstream(say_and_hold) as upstream:
+        async with talking(nginx) as client:
+            await client.say(chat(headrace={"on_disconnect": 5}))
+            stream_id = (await client.hear())["headrace"]["stream_id"]
+            await client.hear()
+            client.cut()
+        await until(lambda: not place.house.deliveries)
+        assert upstream.active == 1
+        async with talking(nginx) as client:
+            await client.say(type="resume", stream_id=stream_id, after=0)
+            assert said_in([await client.hear()]) == "One"
+            await client.say({"type": "cancel"})
+            assert (await client.hear())["error"]["code"] == "cancelled"
+    async with talking(nginx, origin="https://evil.example") as client:
+        assert (await client.closed())[0] == 1008
+    async with talking(nginx, origin="http://127.0.0.1") as client:
+        await client.say({"type": "ping"})
+        assert await client.hear() == {"type": "pong"}, "pages of the public name are its own"
+    await place.emptied()
+
+
+async def say_and_hold(exchange: Exchange) -> None:
+    await exchange.head()
+    await exchange.chunk(text_chunk("One"))
+    await exchange.left()
 
 
 @contextlib.asynccontextmanager

@@ -12,7 +12,7 @@ import pytest
 from tests.server.bare_sockets import BINARY, CLOSE, PING, PONG, TEXT, BareSocket, bare, frame
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import chat
-from tests.server.talking import CHAT, talking, text_of
+from tests.server.talking import CHAT, said_in, talking
 
 from headrace.server.delivery import Delivery
 from headrace.server.socket_connection import (
@@ -312,7 +312,7 @@ async def test_a_slow_client_is_served_from_the_log_when_it_has_caught_up(place:
         while len(ended) < 2:
             _, payload = await socket.next()
             message = json.loads(payload)
-            said[message["request_id"]] += len(text_of([message]))
+            said[message["request_id"]] += len(said_in([message]))
             if message["choices"][0]["finish_reason"]:
                 ended.add(message["request_id"])
         assert said == {"a": 2000 * len(LONG), "b": 2000 * len(LONG)}
@@ -359,7 +359,7 @@ async def test_a_stream_of_20_mb_is_replayed_in_pieces(place: Place) -> None:
     writes: list[int] = []
     async with place.upstream(say_much), talking(place.port, max_size=None) as client:
         await client.say(chat(headrace={"stream_id": "replayed-in-pieces-0001"}))
-        assert len(text_of(await client.answer())) == 2000 * len(LONG)
+        assert len(said_in(await client.answer())) == 2000 * len(LONG)
         connection = only_connection(place)
         write = connection.write
 
@@ -369,7 +369,7 @@ async def test_a_stream_of_20_mb_is_replayed_in_pieces(place: Place) -> None:
 
         connection.write = watched  # type: ignore[method-assign]  # to see what is written at once
         await client.say(type="resume", stream_id="replayed-in-pieces-0001")
-        assert len(text_of(await client.answer())) == 2000 * len(LONG)
+        assert len(said_in(await client.answer())) == 2000 * len(LONG)
     assert max(writes[20:]) <= 64 * KIB
     assert sum(writes) > 2000 * len(LONG)
 
@@ -394,7 +394,7 @@ async def test_what_one_read_of_the_upstream_held_is_one_write_of_many_messages(
 
         connection.write = watched  # type: ignore[method-assign]  # to see what is written at once
         await client.say(chat())
-        while text_of([await client.hear()]) != "49":
+        while said_in([await client.hear()]) != "49":
             pass
         assert len(writes) <= 3, "the start, and what the one read held"
     await place.emptied()
@@ -411,7 +411,7 @@ async def test_idle_sockets_are_closed_with_1001_while_the_server_drains(place: 
         talking(leaving.port) as busy,
     ):
         await busy.say(chat())
-        while text_of([await busy.hear()]) != "One":
+        while said_in([await busy.hear()]) != "One":
             pass
         leaving.house.runs.draining = True
         for connection in list(leaving.server.server_state.connections):
@@ -433,7 +433,7 @@ async def test_a_server_that_ends_tells_what_it_ended_and_closes_with_1001() -> 
         talking(leaving.port) as busy,
     ):
         await busy.say(chat())
-        while text_of([await busy.hear()]) != "One":
+        while said_in([await busy.hear()]) != "One":
             pass
         leaving.server.should_exit = True
         assert (await busy.hear())["error"]["code"] == "shutting_down"

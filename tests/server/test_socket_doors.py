@@ -12,7 +12,7 @@ import pytest
 from tests.server.bare_sockets import HANDSHAKE
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import asking, chat, connected, encoded
-from tests.server.talking import CHAT, talking, text_of
+from tests.server.talking import CHAT, said_in, talking
 from websockets.exceptions import InvalidStatus
 
 from headrace.keys.database import KeyDatabase
@@ -58,7 +58,7 @@ async def test_a_key_in_a_header_lets_in(guarded: Place, owner: str, name: str) 
     value = f"Bearer {KEYS[owner]}" if name == "Authorization" else KEYS[owner]
     async with guarded.upstream(say), talking(guarded.port, headers={name: value}) as client:
         await client.say(chat())
-        assert text_of(await client.answer()) == "for one only"
+        assert said_in(await client.answer()) == "for one only"
 
 
 async def test_a_login_lets_in(guarded: Place) -> None:
@@ -66,7 +66,7 @@ async def test_a_login_lets_in(guarded: Place) -> None:
         cookie = reader.headers["set-cookie"].partition(";")[0]
     async with guarded.upstream(say), talking(guarded.port, headers={"Cookie": cookie}) as client:
         await client.say(chat())
-        assert text_of(await client.answer()) == "for one only"
+        assert said_in(await client.answer()) == "for one only"
 
 
 async def test_the_first_message_may_bring_the_key(guarded: Place) -> None:
@@ -74,7 +74,7 @@ async def test_the_first_message_may_bring_the_key(guarded: Place) -> None:
         async with guarded.upstream(say), talking(guarded.port, path) as client:
             await client.say(type="auth", token=KEYS["ann"])
             await client.say(chat())
-            assert text_of(await client.answer()) == "for one only"
+            assert said_in(await client.answer()) == "for one only"
 
 
 @pytest.mark.parametrize("spelled", ["as it is", "as base64url"])
@@ -89,7 +89,7 @@ async def test_a_subprotocol_may_bring_the_key_and_is_never_answered(guarded: Pl
         assert client.socket.response is not None
         assert token not in str(client.socket.response.headers)
         await client.say(chat())
-        assert text_of(await client.answer()) == "for one only"
+        assert said_in(await client.answer()) == "for one only"
 
 
 async def test_a_subprotocol_of_somebody_elses_is_not_chosen(place: Place) -> None:
@@ -155,7 +155,7 @@ async def test_where_no_keys_are_asked_for_auth_is_heard_and_means_nothing(place
     async with place.upstream(say), talking(place.port) as client:
         await client.say(type="auth", token="anything")
         await client.say(chat())
-        assert text_of(await client.answer()) == "for one only"
+        assert said_in(await client.answer()) == "for one only"
     async with talking(place.port, f"{CHAT}?token=x") as client:
         assert (await client.closed())[0] == 4401
 
@@ -188,7 +188,7 @@ async def test_a_key_that_has_used_up_its_requests_is_told_in_a_message_and_at_t
             assert client.socket.response.headers["x-ratelimit-remaining"] == "2"
             for _ in range(2):
                 await client.say(chat())
-                assert text_of(await client.answer()) == "for one only"
+                assert said_in(await client.answer()) == "for one only"
             await client.say(chat())
             refused = await client.hear()
             assert refused["error"]["code"] == "rate_limited"
@@ -257,7 +257,7 @@ async def test_an_own_page_and_an_allowed_one_may_come_in() -> None:
         for origin in (place.url, "https://pages.example"):
             async with talking(place.port, origin=origin) as client:
                 await client.say(chat())
-                assert text_of(await client.answer()) == "for one only"
+                assert said_in(await client.answer()) == "for one only"
 
 
 async def test_a_name_that_is_not_ours_is_closed_with_4403(place: Place) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from tests.server.conftest import Place, until
 from tests.server.reader import asking, chat
-from tests.server.talking import CHAT, is_last, talking, text_of
+from tests.server.talking import CHAT, is_last, said_in, talking
 
 from headrace.server.callers import LOCAL_OWNER
 from headrace.testing.upstream import DONE, Exchange, answer, finish_chunk, frame, role_chunk, text_chunk
@@ -52,7 +52,7 @@ async def test_every_message_is_the_json_of_a_chunk_with_its_stream_and_its_offs
     assert places == [{"stream_id": stream_id, "seq": seq} for seq in (0, 1, 2, 3, 4, 5, 7)], "6 is the usage"
     assert messages[-1].pop("usage")["total_tokens"] == 7
     assert messages == chunks
-    assert text_of(messages) == WHOLE
+    assert said_in(messages) == WHOLE
 
 
 async def test_the_last_chunk_holds_finish_reason_and_usage_and_there_is_no_other(place: Place) -> None:
@@ -111,7 +111,7 @@ async def test_the_first_message_comes_before_the_first_token_and_names_the_stre
         assert first["choices"][0]["delta"] == {"role": "assistant", "content": ""}
         assert first["headrace"]["seq"] == 0
         silent.set()
-        assert text_of(await client.answer()) == "late"
+        assert said_in(await client.answer()) == "late"
 
 
 async def test_completions_have_chunks_of_their_own(place: Place) -> None:
@@ -119,7 +119,7 @@ async def test_completions_have_chunks_of_their_own(place: Place) -> None:
         await client.say({"model": "lab/m", "prompt": "q"})
         messages = await client.answer()
     assert {message["object"] for message in messages} == {"text_completion"}
-    assert text_of(messages) == WHOLE
+    assert said_in(messages) == WHOLE
     assert messages[0]["choices"][0]["text"] == ""
     assert [message["headrace"]["seq"] for message in messages] == [0, 1, 2, 3, 4, 5, 7]
     assert messages[-1]["usage"]["total_tokens"] == 7
@@ -133,19 +133,19 @@ async def test_the_prefix_of_groqs_clients_is_a_door_as_well(place: Place) -> No
         ):
             async with talking(place.port, path) as client:
                 await client.say(body)
-                assert text_of(await client.answer()) == WHOLE
+                assert said_in(await client.answer()) == WHOLE
 
 
 async def test_only_ws_closes_and_it_does_so_after_its_answer(place: Place) -> None:
     async with place.upstream(say):
         async with talking(place.port, "/ws") as client:
             await client.say(chat())
-            assert text_of(await client.answer()) == WHOLE
+            assert said_in(await client.answer()) == WHOLE
             assert await client.closed() == (1000, "")
         async with talking(place.port) as client:
             for _ in range(3):
                 await client.say(chat())
-                assert text_of(await client.answer()) == WHOLE
+                assert said_in(await client.answer()) == WHOLE
 
 
 async def test_ws_closes_after_an_answer_that_failed_and_stays_for_a_request_that_was_none(place: Place) -> None:
@@ -224,8 +224,8 @@ async def test_requests_with_names_are_answered_side_by_side_each_message_with_i
             if is_last(message):
                 left.remove(lane)
     for name in names:
-        assert text_of(by_name[name]) == f"you said question {name}"
-    assert text_of(by_name[None]) == "you said question without"
+        assert said_in(by_name[name]) == f"you said question {name}"
+    assert said_in(by_name[None]) == "you said question without"
 
 
 async def test_a_seventeenth_name_is_one_too_many_and_one_in_use_is_busy(place: Place) -> None:
@@ -273,7 +273,7 @@ async def test_a_cancelled_answer_ends_in_an_error_and_the_socket_lives(place: P
     async with place.upstream(say_and_hold) as upstream, talking(place.port) as client:
         for _ in range(2):
             await client.say(chat())
-            while text_of([await client.hear()]) != "One":
+            while said_in([await client.hear()]) != "One":
                 pass
             await client.say({"type": "cancel"})
             last = await client.hear()
@@ -299,7 +299,7 @@ async def test_cancelling_what_has_ended_changes_nothing(place: Place) -> None:
         await client.say({"type": "cancel"})
         await client.say({"type": "cancel", "request_id": "never heard of"})
         await client.say(chat())
-        assert text_of(await client.answer()) == WHOLE
+        assert said_in(await client.answer()) == WHOLE
 
 
 @pytest.mark.parametrize("goodbye", [True, False])
@@ -350,7 +350,7 @@ async def test_l3_an_answer_waits_for_a_socket_that_was_lost_and_goes_on_where_i
             await until(lambda: len(place.house.deliveries) == 1)
             go_on.set()
             heard += await client.answer()
-    assert text_of(heard) == "One two"
+    assert said_in(heard) == "One two"
 
 
 async def test_l4_a_cancel_from_anywhere_ends_every_socket_alike(place: Place) -> None:
@@ -401,7 +401,7 @@ async def test_l14_what_was_started_anywhere_is_gone_on_with_here(place: Place) 
         async with talking(place.port) as client:
             await client.say(type="resume", stream_id=stream_id, after=2, request_id="r")
             messages = await client.answer()
-    assert text_of(messages) == "".join(TEXTS[2:])
+    assert said_in(messages) == "".join(TEXTS[2:])
     assert {message["request_id"] for message in messages} == {"r"}
 
 
@@ -425,7 +425,7 @@ async def test_a_resume_that_leads_nowhere_is_told_and_the_socket_lives(
         await client.say(type="resume", **fields)
         assert (await client.hear())["error"]["code"] == code
         await client.say(chat())
-        assert text_of(await client.answer()) == WHOLE
+        assert said_in(await client.answer()) == WHOLE
 
 
 # -- one stream, followed at its own address
@@ -519,7 +519,7 @@ async def test_a_mistake_is_told_in_a_sentence_and_the_socket_lives(place: Place
         assert said["error"]["code"] == MISTAKES[message]
         assert len(said["error"]["message"]) > 15
         await client.say(chat())
-        assert text_of(await client.answer()) == WHOLE
+        assert said_in(await client.answer()) == WHOLE
 
 
 async def test_a_mistake_in_a_lane_carries_the_lanes_name(place: Place) -> None:
@@ -547,7 +547,7 @@ async def test_l15_an_answer_that_broke_off_ends_in_an_error_and_the_socket_live
         async with place.upstream(break_off):
             await client.say(chat(headrace={"on_interruption": "end"}))
             messages = await client.answer()
-            assert text_of(messages) == "half"
+            assert said_in(messages) == "half"
             assert messages[-1]["error"]["code"] == "upstream_truncated"
             assert messages[-1]["headrace"]["stream_id"] == messages[0]["headrace"]["stream_id"]
         async with place.upstream(fail):
@@ -555,4 +555,4 @@ async def test_l15_an_answer_that_broke_off_ends_in_an_error_and_the_socket_live
             assert (await client.answer())[-1]["error"]["upstream"]["name"] == "lab"
         async with place.upstream(say):
             await client.say(chat())
-            assert text_of(await client.answer()) == WHOLE
+            assert said_in(await client.answer()) == WHOLE
