@@ -7,6 +7,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import msgspec
 import pytest
@@ -15,6 +16,8 @@ from tests.pages.surroundings import DEADLINE_SECONDS
 from tests.pages.test_chat_page import ask, log, prose, spoken, until_words, whole, words
 from tests.pages.visiting import House, house
 from tests.server.conftest import HEADRACE
+
+from headrace.events import Phase
 
 
 @pytest.fixture(scope="module")
@@ -152,6 +155,56 @@ def test_o5_who_else_reads_an_answer_is_counted(place: House) -> None:
         expect(second.locator(".ending")).to_have_text("Stopped in another place")
 
 
+SAYS = """async (phase) => {
+  const folder = document.querySelector('script[type=module]').src.replace(/main\\.js$/, '');
+  const { standingOf } = await import(folder + 'standing.js');
+  const { say } = await import(folder + 'words.js');
+  const { Answer } = await import(folder + 'answer.js');
+  const answer = new Answer(null);
+  answer.live.value = true;
+  answer._hear({ type: 'status', phase, message: '', from: 'a/x', to: 'b/y' });
+  return say(`phase.${standingOf(answer)}`, { to: 'b/y' });
+}"""
+
+
+def test_o5_every_phase_that_a_stream_can_tell_has_its_words(place: House) -> None:
+    with place.visit() as page:
+        said = {phase: page.evaluate(SAYS, phase) for phase in get_args(Phase)}
+    assert said == {
+        "searching": "Searching",
+        "loading": "Loading the model",
+        "waiting": "Waiting for a free place",
+        "retrying": "Asking again",
+        "failed_over": "Asking b/y instead",
+        "continued": "Going on with the answer",
+    }
+
+
+def test_o5_an_answer_goes_on_while_another_conversation_is_read(place: House) -> None:
+    with place.visit() as page:
+        place.said.pieces, place.said.pause_seconds = spoken(80), 0.015
+        ask(page, "Long?")
+        until_words(page, 5)
+        running = page.locator(".entries [aria-current] .pulse")
+        expect(running).to_be_visible()
+        page.keyboard.press("Control+Shift+O")
+        place.said.pieces, place.said.pause_seconds = ["Short."], 0.0
+        ask(page, "Short?")
+        whole(page)
+        expect(page.locator(".prose")).to_have_text("Short.")
+        page.get_by_role("link", name="Long?").first.click()
+        whole(page)
+        assert words(prose(page)) == words("".join(spoken(80)))
+        expect(page.locator(".entries .pulse")).to_have_count(0)
+
+
+def test_o5_a_conversation_that_is_not_there_is_said_not_to_be(place: House) -> None:
+    with place.visit(start="#c=nobody-asked-this") as page:
+        expect(page.get_by_role("heading", level=1)).to_contain_text("There is no such conversation here")
+        page.locator("main").get_by_role("button", name="New conversation").click()
+        expect(page.get_by_role("textbox", name="Ask anything")).to_be_visible()
+
+
 # -- code
 
 
@@ -279,6 +332,22 @@ def test_t4_an_estimate_is_marked_as_one(place: House) -> None:
         expect(page.locator(".figures .tokens")).to_have_text(re.compile(r"^≈ \d+ tokens$"))
         page.get_by_role("button", name="Figures").click()
         expect(page.locator("[data-figure=tokens] dd")).to_have_text(re.compile(r"^≈ \d+ \(estimated\)$"))
+
+
+FIGURES = """async (metadata) => {
+  const folder = document.querySelector('script[type=module]').src.replace(/main\\.js$/, '');
+  const { figuresOf } = await import(folder + 'figures.js');
+  const figures = figuresOf({ stream: 's', model: 'm', metadata, moves: [] });
+  return figures.map(({ name, value, short }) => [name, value, short]);
+}"""
+
+
+def test_o5_the_cost_and_a_hit_of_the_cache_are_shown_where_a_stream_tells_them(place: House) -> None:
+    with place.visit() as page:
+        shown = page.evaluate(FIGURES, {"cost_usd": 0.00123, "cache": "hit", "duration_ms": 1200.0, "ttft_ms": 3.2})
+    assert ["cost", "$0.00123", "$0.00123"] in shown
+    assert ["cache", "✓", "from the cache"] in shown
+    assert ["total", "1.2 s", "1.2 s in all"] in shown
 
 
 # -- models

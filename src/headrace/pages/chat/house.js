@@ -169,7 +169,8 @@ export class House {
     this.sheet.value = null;
     const shown = this.conversation.value;
     const there = asked !== null && asked.id === shown.id && (asked.kind === "stream") === shown instanceof Linked;
-    if (there || (asked === null && shown.turns.value.length === 0 && !(shown instanceof Linked))) return;
+    const untouched = !(shown instanceof Linked) && shown.state.peek() === "new";
+    if (there || (asked === null && untouched)) return;
     shown.leave();
     this.edited.value = null;
     this.conversation.value = this._shownBy(asked);
@@ -192,9 +193,12 @@ export class House {
     this.look();
   }
 
-  /** Other tabs look at once: the stream is known to the server a moment after it was asked for. */
+  /** Other tabs look at once, and so does the list: the server knows a stream a moment after it was asked for. */
   _tell() {
-    setTimeout(() => this._others.postMessage("asked"), 150);
+    setTimeout(() => {
+      this._others.postMessage("asked");
+      this.look();
+    }, 150);
   }
 
   /** Whether `act` did what it should; what went wrong is shown where it belongs. @param {() => Promise<unknown>} act */
