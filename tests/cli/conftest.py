@@ -130,10 +130,10 @@ class Upstream:
         *pieces: Piece,
         status: int = 200,
         hang: bool = False,
-        by_model: Mapping[str, Sequence[Piece]] | None = None,
+        by_model: dict[str, Sequence[Piece]] | None = None,
     ) -> None:
         self._pieces: Sequence[Piece] = (*pieces, None) if hang else pieces
-        self._by_model = by_model or {}
+        self.by_model = by_model or {}
         self._status = status
         self.requests: list[dict[str, Any]] = []
         self.headers: list[dict[str, str]] = []
@@ -180,7 +180,7 @@ class Upstream:
             head = f"HTTP/1.1 {self._status} X\r\nContent-Type: {kind}\r\nConnection: close\r\n\r\n"
             try:
                 connection.sendall(head.encode())
-                for piece in self._by_model.get(request.get("model", ""), self._pieces):
+                for piece in self.by_model.get(request.get("model", ""), self._pieces):
                     if isinstance(piece, bytes):
                         connection.sendall(piece)
                     elif isinstance(piece, threading.Event):

@@ -25,6 +25,7 @@ from tests.cli.test_tokenizer import with_tokenizer
 from headrace.clock import SystemClock
 from headrace.events import Ended, TextDelta
 from headrace.requests import GenerationRequest
+from headrace.runs.first_tokens import LEAST_ANSWERS
 from headrace.server.wiring import open_store
 from headrace.settings import Settings, StoreSettings
 from headrace.streams.database import Database, Durability
@@ -220,6 +221,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         name = "prompted"
         upstreams = ["lab/breaks"]
         continue_prompt = true
+        [[models]]
+        name = "hedged"
+        upstreams = ["lab/slows"]
+        hedge = true
         [assistants.basic]
         model = "lab/echo"
         instructions = "Answer as a pirate."
@@ -658,6 +663,19 @@ def _(both: Both) -> None:
     assert len(asked_for(both, both.changed, "lab/breaks")) == 1
     _, again, *_ = asked_for(both, both.changed, "prompted")
     assert (again["role"], "cut off" in again["content"]) == ("user", True)
+
+
+@proves("models.hedge")
+def _(both: Both) -> None:
+    scripts = both.upstream.by_model
+    asked = ((both.default, "lab/slows"), (both.changed, "hedged"))
+    scripts["slows"] = scripts["echo"]
+    for _ in range(LEAST_ANSWERS):
+        assert [running.frames(model)[-1]["type"] for running, model in asked] == ["metadata", "done"]
+    scripts["slows"] = [0.5, *scripts["echo"]]
+    frames = [running.frames(model) for running, model in asked]
+    told = [[frame["phase"] for frame in each if frame["type"] == "status"] for each in frames]
+    assert told == [[], ["retrying"]]
 
 
 @proves("assistants.model")

@@ -95,6 +95,7 @@ class Stage:
         self.upstreams: dict[str, Upstream] = {}
         self.on_interruption: Interruption = "continue_same"
         self.continue_prompt = False
+        self.hedge = False
 
     def provide(
         self,
@@ -113,7 +114,11 @@ class Stage:
         """All upstreams in the order they were added; each calls the model `<its name>-model`."""
         return [
             Candidate(
-                upstream, f"{name}-model", on_interruption=self.on_interruption, continue_prompt=self.continue_prompt
+                upstream,
+                f"{name}-model",
+                on_interruption=self.on_interruption,
+                continue_prompt=self.continue_prompt,
+                hedge=self.hedge,
             )
             for name, upstream in self.upstreams.items()
         ]

@@ -6,7 +6,7 @@ after it a batch goes straight into the stream: `Attempt.write` is the hot path.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 from headrace.clock import Clock
@@ -44,6 +44,7 @@ class Attempt:
         clock: for its marks.
         seam: what it is held against, where it goes on with what another has said.
         least_per_second: the characters that its upstream has to say in a second while it begins; 0: any number.
+        on_speaking: called once, before what it says first is shown; `None`: nobody needs to know.
     """
 
     __slots__ = (
@@ -53,15 +54,17 @@ class Attempt:
         "_held_bytes",
         "_held_characters",
         "_least",
+        "_on_speaking",
         "_quiet_since_ns",
         "_seam",
         "_seen_length",
         "_stream",
-        "_timeouts",
         "candidate",
+        "lost",
         "marks",
         "request",
         "speaking",
+        "timeouts",
     )
 
     def __init__(
@@ -73,15 +76,19 @@ class Attempt:
         clock: Clock,
         seam: Seam | None = None,
         least_per_second: float = 0.0,
+        on_speaking: Callable[[Attempt], None] | None = None,
     ) -> None:
         self.candidate = candidate
         self.request = request
         self.marks = Marks(clock.monotonic_ns())
         self.speaking = False
         """Whether it has shown something: the commit boundary lies behind it."""
+        self.lost = False
+        """Whether another attempt spoke first: what this one still says is not heard."""
+        self.timeouts = timeouts
+        self._on_speaking = on_speaking
         self._stream = stream
         self._append = stream.append
-        self._timeouts = timeouts
         self._clock = clock
         self._seam = seam
         # What waits for its first content.
@@ -114,7 +121,7 @@ class Attempt:
 
         `too_slow`: the first words came more slowly than they have to.
         """
-        timeouts, marks = self._timeouts, self.marks
+        timeouts, marks = self.timeouts, self.marks
         if self.speaking:
             length = self._stream.length
             if length != self._seen_length:
@@ -135,6 +142,8 @@ class Attempt:
 
         Events that belong to an attempt rather than to the answer wait, so that a repeated attempt leaves no trace.
         """
+        if self.lost:
+            return ()
         if self._seam is not None:
             batch = _past(self._seam, batch)
         for event in batch:
@@ -147,7 +156,9 @@ class Attempt:
                 if self._held_characters >= self._least:
                     return self._commit(batch)
                 return self._hold(batch, [each for each in batch if not isinstance(each, Status | Sources)])
-        return self._hold(batch, [event for event in batch if isinstance(event, Passthrough | UsageKnown)])
+        # Of two attempts at once, one's sources may turn out to be no part of the answer.
+        held = _HELD if self._on_speaking is None else _HELD_OF_ONE
+        return self._hold(batch, [event for event in batch if isinstance(event, held)])
 
     def _hold(self, batch: Batch, held: Sequence[Event]) -> Batch:
         """Holds a part of a batch, and gives the rest; past the bounds, all that was held is given."""
@@ -161,6 +172,8 @@ class Attempt:
 
     def _commit(self, batch: Batch) -> Batch:
         self.speaking = True
+        if self._on_speaking is not None:
+            self._on_speaking(self)
         self._quiet_since_ns = self._clock.monotonic_ns()
         return [*self._take_held(), *batch]
 
@@ -169,6 +182,8 @@ class Attempt:
         return held
 
 
+_HELD = (Passthrough, UsageKnown)
+_HELD_OF_ONE = (Passthrough, UsageKnown, Sources)
 _KINDS: dict[type[Event], TokenKind] = {TextDelta: "text", ReasoningDelta: "reasoning", ToolCallDelta: "tool_call"}
 
 

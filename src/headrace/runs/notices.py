@@ -25,6 +25,21 @@ def failed_over(error: UpstreamError, left: Candidate, gone_to: Candidate) -> St
     )
 
 
+def asked_beside(waited_for: Candidate, also: Candidate, seconds: float) -> Status:
+    """That an upstream has said nothing for as long as nearly all its answers take, and another attempt is made."""
+    origin, destination = waited_for.full_name, also.full_name
+    other = "a second time" if origin == destination else f"{destination} as well"
+    words = f"{origin} has said nothing for {seconds:.1f} s; asking {other}"
+    return Status("retrying", words, origin=origin, destination=destination)
+
+
+def began_first(left: Candidate, gone_to: Candidate) -> Status:
+    """That of two upstreams that were asked at once, the second one answers."""
+    origin, destination = left.full_name, gone_to.full_name
+    words = f"{destination} began to answer before {origin}"
+    return Status("failed_over", words, origin=origin, destination=destination)
+
+
 def left_alone(left: Candidate, gone_to: Candidate, now_ns: int) -> Status:
     """That an upstream is not asked at all, since it failed again and again (`headrace.runs.circuit`)."""
     origin, destination, circuit = left.full_name, gone_to.full_name, left.upstream.circuit

@@ -11,12 +11,12 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import Literal
+from functools import partial
 
 import msgspec
 
 from headrace.clock import Clock
-from headrace.errors import HeadraceError, InternalError, Timer, UpstreamError, UpstreamTimeout, UpstreamTooSlow
+from headrace.errors import HeadraceError, InternalError, UpstreamError, UpstreamTimeout, UpstreamTooSlow
 from headrace.events import FINISHED, Ended, Failure, Started, Status, UsageKnown
 from headrace.identifiers import chance
 from headrace.interfaces import Middleware, Stream
@@ -33,7 +33,16 @@ from headrace.runs.continuing import (
     text_said,
     way_of,
 )
-from headrace.runs.notices import INTERRUPTED, continued, continued_after_restart, failed_over, left_alone
+from headrace.runs.hedge import Hedge
+from headrace.runs.notices import (
+    INTERRUPTED,
+    asked_beside,
+    began_first,
+    continued,
+    continued_after_restart,
+    failed_over,
+    left_alone,
+)
 from headrace.runs.reckoning import learn, usage_of, usage_of_all
 from headrace.runs.recovery import Again, End, NextUpstream, choose, decide
 from headrace.runs.seam import Seam
@@ -67,6 +76,9 @@ class Run:
         "_candidates",
         "_clock",
         "_committed",
+        "_hedge",
+        "_left",
+        "_left_one",
         "_limits",
         "_middleware",
         "_over",
@@ -107,6 +119,11 @@ class Run:
         self._limits: tuple[str, Timeouts] | None = None
         # Whether it is being asked now, rather than waited for.
         self._asking = False
+        # A second attempt beside it, or the wish for one; and the candidates that were not asked yet.
+        self._hedge: Hedge | None = None
+        self._left: list[Candidate] = []
+        # Whether one of two was left without a word: it was asked, and may be paid for.
+        self._left_one = False
         # Whether content was shown: the commit boundary lies behind.
         self._committed = False
         # The attempts that said something and broke off.
@@ -162,7 +179,7 @@ class Run:
         except Exception:
             logger.exception("stream %s: its tokens could not be counted", self.stream.id)
             usage = self._estimated_usage()
-        if self._went_on and ended.ending not in FINISHED:
+        if self._left_one or (self._went_on and ended.ending not in FINISHED):
             usage = perhaps_not_all(usage, self.stream.appended())
         last = msgspec.structs.replace(ended, timing=timing)
         self._over = True
@@ -187,30 +204,24 @@ class Run:
         if self._limits is None or self._stopped is not None or self._over or self.task is None:
             return
         upstream, timeouts = self._limits
-        timer: Timer | Literal["too_slow"] | None = None
         if over(now_ns - self._accepted_ns, timeouts.total):
-            timer = "total"
+            self._stopped = UpstreamTimeout("total", timeouts.total or 0.0, upstream=upstream)
         elif self._asking and self._attempt is not None:
             # Not while it waits for a place, or between two attempts: there only the whole time runs.
-            timer = self._attempt.overdue(now_ns)
-        if timer is None:
-            return
-        if timer == "too_slow":
-            least = self._attempt.candidate.upstream.least_per_second if self._attempt is not None else 0
-            words = f"{upstream} began with fewer than {least:g} characters a second (min_characters_per_second)"
-            self._stopped = UpstreamTooSlow(words, upstream=upstream)
+            if self._hedge is not None and self._hedge.winner is None:
+                self._hedge.check_timers(now_ns)
+            else:
+                self._stopped = _overdue(self._attempt, now_ns)
+        if self._stopped is not None:
             self.task.cancel()
-            return
-        self._stopped = UpstreamTimeout(timer, timeouts.seconds(timer) or 0.0, upstream=upstream)
-        self.task.cancel()
 
     async def _work(self) -> Ended:
         if self._stopped is not None:
             raise asyncio.CancelledError
         for middleware in self._middleware:
             self._prepared = await middleware.prepare(self._prepared, self.stream.owner)
-        left = list(self._candidates)
-        candidate = self._turn_to_one_of(left if self._after_restart is None else (self._after_restart,), left)
+        left = self._left = list(self._candidates)
+        candidate = self._turn_to_one_of(left if self._after_restart is None else (self._after_restart,))
         if self._after_restart is not None:
             self._take_up(candidate)
         elif candidate is not self._candidates[0]:
@@ -222,8 +233,10 @@ class Run:
         while True:
             attempts_here += 1
             try:
-                return await self._attempt_at(candidate, retried=retried, others=bool(left))
+                return await self._attempt_at(candidate, retried=retried)
             except UpstreamError as error:
+                if self._attempt is not None:
+                    candidate = self._attempt.candidate  # of two that were asked at once, the one that spoke
                 # Told by its message alone. Its frames lead to this one, which may hold it as what broke off, and all
                 # would wait for the garbage collector.
                 error.__traceback__ = None
@@ -251,7 +264,7 @@ class Run:
                         retried = True
                         await asyncio.sleep(decision.delay_seconds)
                     case NextUpstream():
-                        former, candidate = candidate, self._turn_to_one_of(others, left)
+                        former, candidate = candidate, self._turn_to_one_of(others)
                         attempts_here = 0
                         retried = False
                         if self._committed:
@@ -273,13 +286,13 @@ class Run:
         self._committed = self._spent = True
         self._tell(continued_after_restart(candidate, self._end()))
 
-    def _turn_to_one_of(self, those: Sequence[Candidate], left: list[Candidate]) -> Candidate:
-        """The next to be asked of `those`, which is taken out of what is `left`."""
+    def _turn_to_one_of(self, those: Sequence[Candidate]) -> Candidate:
+        """The next to be asked of `those`, which is taken out of what is left."""
         candidate = those[0]
         if candidate.upstream.circuit is not CLOSED:
             now = self._clock.monotonic_ns()
             candidate = those[choose([each.upstream.circuit.admits(now) for each in those])]
-        left.remove(candidate)
+        self._left.remove(candidate)
         return candidate
 
     def _who_may_follow(self, candidate: Candidate, left: Sequence[Candidate]) -> tuple[bool, Sequence[Candidate]]:
@@ -308,46 +321,107 @@ class Run:
         stream = self.stream
         return stream.horizon - len(stream.beginning) + len(stream.appended())
 
-    async def _attempt_at(self, candidate: Candidate, *, retried: bool, others: bool) -> Ended:
+    async def _attempt_at(self, candidate: Candidate, *, retried: bool) -> Ended:
         upstream = candidate.upstream
         self._attempts += 1
         self._attempt = None
         self._limits = (upstream.name, self._prepared.timeouts.over(upstream.timeouts))
         if upstream.places is None:
-            return await self._ask(candidate, retried=retried, others=others)
+            return await self._ask(candidate, retried=retried)
         if upstream.places.locked():
             self.stream.append((Status("waiting", f"waiting for a free place at {upstream.name}"),))
         async with upstream.places:
-            return await self._ask(candidate, retried=retried, others=others)
+            return await self._ask(candidate, retried=retried)
 
-    async def _ask(self, candidate: Candidate, *, retried: bool, others: bool) -> Ended:
-        """Makes one attempt, and lets its upstream's circuit and retry tokens know how it went."""
+    async def _ask(self, candidate: Candidate, *, retried: bool) -> Ended:
+        """Makes one attempt, or two at once, and lets the upstream's circuit and retry tokens know how it went."""
         assert self._limits is not None
         request, seam = self._prepared, None
         if self._committed:
             request, seam = await self._asked_to_go_on(candidate)
         request = msgspec.structs.replace(request, model=candidate.model)
         # Slow is better than nothing: the guard acts where somebody else could be asked, and nothing was said yet.
-        guarded = others and not self._committed and request.stream
+        guarded = bool(self._left) and not self._committed and request.stream
         least = candidate.upstream.least_per_second if guarded else 0.0
-        attempt = self._attempt = Attempt(self.stream, candidate, request, self._limits[1], self._clock, seam, least)
-        if not self._committed:
-            self._timed = attempt
         upstream = candidate.upstream
-        trial = upstream.begin(attempt.marks.asked_ns)
+        trial = upstream.begin(self._clock.monotonic_ns())
+        after = None
+        if candidate.hedge and not self._committed and not trial:
+            after = upstream.first_tokens.slowest_of_twenty(candidate.model, streamed=request.stream)
+        first = self._attempt = Attempt(
+            self.stream,
+            candidate,
+            request,
+            self._limits[1],
+            self._clock,
+            seam,
+            least,
+            None if after is None else self._spoke_first,
+        )
+        if not self._committed:
+            self._timed = first
+        if after is not None:
+            self._hedge = Hedge(first, after, partial(self._second_beside, first), _overdue, self._clock)
         try:
-            ended = await self._generate(attempt)
+            ended = await self._generate(first)
         except UpstreamError as error:
-            upstream.failed(error, self._clock.monotonic_ns(), trial=trial)
+            self._attempt.candidate.upstream.failed(error, self._clock.monotonic_ns(), trial=trial)
             raise
         except BaseException:
             if trial:
                 upstream.let_go()
             raise
         finally:
+            attempt = self._attempt
             self._committed = self._committed or attempt.speaking
-        upstream.was_well(retried=retried)
+            if self._hedge is not None:
+                self._settle(self._hedge, first)
+                self._hedge = None
+        attempt.candidate.upstream.was_well(retried=retried or attempt is not first)
+        if candidate.hedge:
+            _learn_first_token(attempt)
         return ended
+
+    def _second_beside(self, first: Attempt) -> Attempt | None:
+        """Another attempt beside one that has said nothing for long; `None`: there is nobody to ask just now.
+
+        It takes a retry token, so that an upstream that is slow for everybody is not asked twice by everybody.
+        """
+        now = self._clock.monotonic_ns()
+        for candidate in (*self._left, first.candidate):
+            upstream = candidate.upstream
+            has_place = upstream.places is None or not upstream.places.locked()
+            if has_place and upstream.retry_tokens.allow() and upstream.circuit.state(now) == "closed":
+                break
+        else:
+            return None
+        upstream.retry_tokens = upstream.retry_tokens.taken()
+        upstream.begin(now)
+        self._attempts += 1
+        self._tell(asked_beside(first.candidate, candidate, (now - first.marks.asked_ns) / 1e9))
+        request = msgspec.structs.replace(self._prepared, model=candidate.model)
+        timeouts = self._prepared.timeouts.over(upstream.timeouts)
+        return Attempt(self.stream, candidate, request, timeouts, self._clock, on_speaking=self._spoke_first)
+
+    def _spoke_first(self, attempt: Attempt) -> None:
+        """One of two that may have been asked at once has something to show: what follows is about that one."""
+        assert self._hedge is not None
+        first = self._attempt
+        self._hedge.decide(attempt)
+        self._attempt = self._timed = attempt
+        if first is not None and attempt is not first and attempt.candidate is not first.candidate:
+            self._left.remove(attempt.candidate)
+            self._limits = (attempt.candidate.upstream.name, attempt.timeouts)
+            self._tell(began_first(first.candidate, attempt.candidate))
+
+    def _settle(self, hedge: Hedge, first: Attempt) -> None:
+        """Lets the upstream of a first attempt know that it failed, and takes note of what may yet be billed."""
+        if hedge.winner is not None:
+            if hedge.winner is not first and hedge.first_error is not None:
+                first.candidate.upstream.failed(hedge.first_error, self._clock.monotonic_ns(), trial=False)
+            self._left_one = self._left_one or bool(hedge.left_midway)
+        elif any(each.candidate.upstream.goes_on_unread(streamed=each.request.stream) for each in hedge.left_midway):
+            self._went_on = True
 
     async def _asked_to_go_on(self, candidate: Candidate) -> tuple[GenerationRequest, Seam]:
         """What an upstream is asked that goes on with what was said, and what its words are held against."""
@@ -367,7 +441,11 @@ class Run:
         self._asking = True
         cost_nothing = False
         try:
-            ended = await upstream.provider.generate(attempt.request, attempt.marks, attempt.write)
+            if self._hedge is None:
+                ended = await upstream.provider.generate(attempt.request, attempt.marks, attempt.write)
+            else:
+                ended = await self._hedge.generate()
+                attempt = self._attempt = self._hedge.winner or attempt
         except (asyncio.CancelledError, UpstreamError) as error:
             # Told to stop, it is the reason for it that counts, and not what closing the connection brought up.
             cost_nothing = spends_nothing(error)
@@ -424,3 +502,24 @@ class Run:
         except Exception:
             logger.exception("stream %s: its usage could not be estimated", self.stream.id)
             return estimated([], [])  # the ending is written whatever happens
+
+
+def _overdue(attempt: Attempt, now_ns: int) -> UpstreamTimeout | UpstreamTooSlow | None:
+    """The timer of an attempt that has run out by now, as the error it is."""
+    timer = attempt.overdue(now_ns)
+    if timer is None:
+        return None
+    upstream = attempt.candidate.upstream
+    if timer == "too_slow":
+        least = f"{upstream.least_per_second:g} characters a second (min_characters_per_second)"
+        return UpstreamTooSlow(f"{upstream.name} began with fewer than {least}", upstream=upstream.name)
+    return UpstreamTimeout(timer, attempt.timeouts.seconds(timer) or 0.0, upstream=upstream.name)
+
+
+def _learn_first_token(attempt: Attempt) -> None:
+    sent_ns, first_ns = attempt.marks.sent_ns, attempt.marks.first_token_ns
+    if sent_ns is not None and first_ns is not None:
+        candidate = attempt.candidate
+        candidate.upstream.first_tokens.learn(
+            candidate.model, streamed=attempt.request.stream, nanoseconds=first_ns - sent_ns
+        )

@@ -13,6 +13,7 @@ from headrace.interfaces import Provider
 from headrace.requests import Interruption, Timeouts
 from headrace.runs.calibration import Calibrations
 from headrace.runs.circuit import CLOSED, Circuit
+from headrace.runs.first_tokens import FirstTokens
 from headrace.runs.recovery import UNWELL, kind_of
 from headrace.runs.retry_tokens import ALL_RETRY_TOKENS, RetryTokens
 from headrace.runs.tokenizer import Tokenizer
@@ -42,6 +43,8 @@ class Upstream:
     """Whether it is left alone for a while."""
     retry_tokens: RetryTokens = ALL_RETRY_TOKENS
     """How many more times it may be asked again."""
+    first_tokens: FirstTokens = field(default_factory=FirstTokens)
+    """How long its models take to begin, where a model is hedged."""
     calibrations: Calibrations = field(default_factory=Calibrations)
     """How far estimates of its tokens are off."""
 
@@ -106,6 +109,8 @@ class Candidate:
     """What is done when an answer breaks off, where the request does not say."""
     continue_prompt: bool = False
     """Whether it is asked in words to go on with an answer, where it takes no beginning."""
+    hedge: bool = False
+    """Whether a second attempt is made where the first is slow to begin."""
 
     @property
     def full_name(self) -> str:

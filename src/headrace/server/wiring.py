@@ -176,7 +176,9 @@ def _named(settings: Settings, upstreams: Mapping[str, Upstream]) -> dict[str, l
                 known = ", ".join(upstreams)
                 raise SettingsError(f"model {model.name!r}: no upstream {upstream!r}. There are: {known}")
             candidates.append(
-                Candidate(upstreams[upstream], name, tokenizer, model.on_interruption, model.continue_prompt)
+                Candidate(
+                    upstreams[upstream], name, tokenizer, model.on_interruption, model.continue_prompt, model.hedge
+                )
             )
         if not candidates:
             raise SettingsError(

@@ -132,6 +132,8 @@ class ModelSettings(msgspec.Struct, frozen=True):
     """What is done when an answer breaks off: the same model goes on, or any of `upstreams`, or it ends there."""
     continue_prompt: bool = False
     """Whether an upstream that takes no beginning is asked in words to go on, by a message of ours."""
+    hedge: bool = False
+    """Whether an upstream that has said nothing for as long as 19 of 20 of its answers take is not waited for alone."""
     tokenizer: str | None = None
     """A `tokenizer.json` that counts tokens where the upstream reports none (extra `tokens`). `None`: an estimate."""
 
