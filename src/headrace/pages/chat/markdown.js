@@ -53,8 +53,9 @@ export function blocksOf(text) {
 export function elementsOf(tokens) {
   const made = DOMPurify.sanitize(marked.parser(tokens), ALLOWED);
   for (const block of made.querySelectorAll(TEXT_BLOCKS)) block.setAttribute("dir", "auto");
-  // A list's signs stand on the side where its words begin; `auto` would not look into items that have their own.
-  for (const list of made.querySelectorAll("ul, ol")) list.setAttribute("dir", directionOf(list.textContent));
+  // A list's signs, and a table's first column, stand on the side where their words begin; `auto` would not look into
+  // items that have their own.
+  for (const block of made.querySelectorAll("ul, ol, table")) block.setAttribute("dir", directionOf(block.textContent));
   for (const table of made.querySelectorAll("table")) frame(table);
   return made;
 }

@@ -6,6 +6,7 @@ import { say } from "./words.js";
 export function frame(table) {
   const scroller = document.createElement("div");
   scroller.className = "scroll";
+  scroller.dir = table.dir;
   scroller.tabIndex = 0;
   scroller.setAttribute("role", "region");
   scroller.setAttribute("aria-label", say("table"));
