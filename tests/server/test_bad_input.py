@@ -295,7 +295,7 @@ def test_a_hundred_megabytes_are_refused_before_they_are_sent(offline: Process) 
         ("POST", "/v1/models", 405, "method_not_allowed"),
         ("POST", "/health", 405, "method_not_allowed"),
         ("OPTIONS", "/v1/chat/completions", 405, "method_not_allowed"),
-        ("PATCH", "/v1/streams/none", 405, "method_not_allowed"),
+        ("PUT", "/v1/streams/none", 405, "method_not_allowed"),
     ],
 )
 def test_what_is_not_served_is_said_so(offline: Process, method: str, path: str, status: int, code: str) -> None:
