@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.server.bare_sockets import HANDSHAKE
+from tests.server.bare_sockets import HANDSHAKE, TEXT, frame
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import asking, chat, connected, encoded
 from tests.server.talking import CHAT, said_in, talking
@@ -306,6 +306,27 @@ async def test_where_there_is_no_websocket_a_handshake_is_an_ordinary_request(pl
     with pytest.raises(InvalidStatus):
         async with talking(place.port, "/v1/models"):
             pass
+
+
+@pytest.mark.parametrize("path", DOORS)
+async def test_who_forgot_to_ask_for_a_websocket_is_told_how(place: Place, path: str) -> None:
+    headers = {name: value for name, value in HANDSHAKE.items() if name not in ("Connection", "Upgrade")}
+    async with asking(place.port, "GET", path, headers=headers) as reader:
+        assert reader.status == (404 if path == "/ws" else 405)
+        assert "Upgrade: websocket" in (await reader.json())["error"]["message"]
+    async with asking(place.port, "PUT", path) as reader:
+        assert "websocket" not in (await reader.json())["error"]["message"]
+
+
+async def test_subprotocols_may_be_offered_in_several_headers(guarded: Place) -> None:
+    offered = "x\r\nSec-WebSocket-Protocol: headrace\r\nSec-WebSocket-Protocol: bearer.ann-key-1"
+    headers = {**HANDSHAKE, "Sec-WebSocket-Protocol": offered}
+    async with asking(guarded.port, "GET", CHAT, headers=headers) as reader:
+        assert reader.status == 101
+        assert reader.headers["sec-websocket-protocol"] == "headrace"
+        message = b'{"type":"resume"}'
+        await reader.send(frame(TEXT, message))
+        assert b"stream_id" in await reader._incoming.readuntil(b"}"), "it is known, and only the message is wrong"
 
 
 async def test_a_wish_for_another_protocol_is_not_one_for_a_websocket(place: Place) -> None:

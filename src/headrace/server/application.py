@@ -21,6 +21,7 @@ from headrace.server.house import House
 from headrace.server.outlet import outlet_of
 from headrace.server.responses import limit_headers, request_headers, request_id
 from headrace.server.routes import ASSISTANT_PATH, routes
+from headrace.server.socket_doors import door_at
 
 logger = logging.getLogger("headrace.server")
 
@@ -88,11 +89,15 @@ class Application:
 
 def _ours(scope: Scope, error: HTTPException) -> HeadraceError:
     """What the router raised, in our own words."""
+    method, path = scope["method"], scope["path"]
+    hint = ""
+    if method == "GET" and door_at(path, b"") is not None:
+        hint = "; for a WebSocket send Upgrade: websocket, which a proxy on the way may leave out"
     match error.status_code:
         case 404:
-            return UnknownRoute(f"nothing is served at {scope['path'][:200]!r}")
+            return UnknownRoute(f"nothing is served at {path[:200]!r}{hint}")
         case 405:
             allowed = (error.headers or {}).get("Allow", "another method")
-            return MethodNotAllowed(f"{scope['method']} is not served at {scope['path'][:200]!r}; use {allowed}")
+            return MethodNotAllowed(f"{method} is not served at {path[:200]!r}; use {allowed}{hint}")
         case _:
             return InvalidRequest(str(error.detail))

@@ -87,7 +87,7 @@ class Sockets:
         from headrace.server.socket_session import Session
 
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in handshake.headers}
-        offered = [each.strip() for each in headers.get("sec-websocket-protocol", "").split(",")]
+        offered = subprotocols(handshake.headers)
         identity = request_id(headers)
         more = [("X-Request-Id", identity.decode("ascii"))]
         if SUBPROTOCOL in offered:
@@ -141,6 +141,12 @@ class _Refused(Exception):
         super().__init__(error.message)
         self.error = error
         self.code = code
+
+
+def subprotocols(headers: Sequence[tuple[bytes, bytes]]) -> list[str]:
+    """The subprotocols that a handshake offers, in one header or in several."""
+    given = [value.decode("latin-1") for name, value in headers if name == b"sec-websocket-protocol"]
+    return [each for value in given for each in map(str.strip, value.split(",")) if each]
 
 
 def door_at(path: str, query: bytes) -> SocketDoor | None:
