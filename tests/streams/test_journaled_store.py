@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from headrace.clock import SystemClock
-from headrace.errors import SettingsError, StoreInUse
+from headrace.errors import SettingsError, StoreInUse, UnknownStream
 from headrace.events import Ended, Event, Started, TextDelta
 from headrace.interfaces import Stream
 from headrace.requests import GenerationRequest, Message
@@ -160,6 +160,55 @@ async def test_a_stream_of_the_file_is_read_in_pieces_at_every_offset(open_store
         assert bool(piece) == (offset < len(said))
     assert stream.request.conversation_id == "talk"
     assert [each.id for each in again.list("ann", conversation_id="talk")] == ["s"]
+
+
+async def in_the_file(store: JournaledStore, name: str, count: int) -> Stream:
+    """A stream that has ended, so many words long, and is read from the file alone."""
+    stream = store.create(name, "ann", REQUEST)
+    for start in range(0, count, 100):
+        stream.append(words(start, 100))
+    stream.append([Ended("stop")])
+    await store.flush()
+    store._journal.compact()
+    await store.flush()
+    store.sweep()
+    found = store.open(name, "ann")
+    assert found is not stream
+    return found
+
+
+async def test_a_reader_of_the_file_reads_a_deleted_stream_to_its_end(open_store: OpenStore) -> None:
+    store = await open_store(remembered_bytes=0)
+    stream = await in_the_file(store, "s", 2000)
+    following = stream.follow()
+    first, events = await anext(following)
+    found = list(events)
+    store.delete("s", "ann")
+    await store.flush()
+    assert store._reading.numbered(1) is None
+    async for first, events in following:
+        assert first == len(found)
+        found += events
+    assert found == [*words(0, 2000), Ended("stop")]
+    assert len(all_times(stream)) == 2001
+
+
+async def test_a_stream_that_was_deleted_unread_is_unknown(open_store: OpenStore) -> None:
+    store = await open_store(remembered_bytes=0)
+    stream = await in_the_file(store, "s", 2000)
+    store.delete("s", "ann")
+    await store.flush()
+    with pytest.raises(UnknownStream):
+        stream.read(1000)
+
+
+async def test_closing_twice_is_closing_once(open_store: OpenStore, tmp_path: Path) -> None:
+    store = await open_store()
+    store.create("s", "ann", REQUEST).append([*words(0, 3), Ended("stop")])
+    await asyncio.gather(store.close(), store.close())
+    await close(store)
+    again = await open_store()
+    assert again.open("s", "ann").length == 4
 
 
 async def test_what_was_deleted_does_not_come_back(open_store: OpenStore, tmp_path: Path) -> None:

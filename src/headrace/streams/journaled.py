@@ -5,6 +5,7 @@ A reader never sees an event that a crash could take back: what is appended is s
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
@@ -78,6 +79,8 @@ class JournaledStore:
         # Deleted, but perhaps still in the file.
         self._deleted: set[int] = set()
         self._on_broken: Callable[[Stream], None] | None = None
+        self._closing = asyncio.Lock()
+        self._closed = False
         # One file under two names is one file, and has one lock.
         path = path.resolve()
         self._lock = _locked(path)
@@ -96,10 +99,13 @@ class JournaledStore:
             raise
 
     async def close(self) -> None:
-        """Writes down what is left, and gives the file free."""
-        await self._journal.close()
-        self._reading.close()
-        self._lock.close()
+        """Writes down what is left, and gives the file free. Twice is the same as once."""
+        async with self._closing:
+            if not self._closed:
+                self._closed = True
+                await self._journal.close()
+                self._reading.close()
+                self._lock.close()
 
     async def flush(self) -> None:
         """Returns once everything appended so far is written down."""
@@ -169,7 +175,7 @@ class JournaledStore:
         return [each if isinstance(each, JournaledStream) else self._from_file(each) for each in page]
 
     def delete(self, stream_id: str, owner: str) -> None:
-        """Forgets a stream. Readers of one that goes on read it to its end."""
+        """Forgets a stream. Its readers read it to its end."""
         stream = self.open(stream_id, owner)
         self._delete([(_number_of(stream), owner, stream_id)])
 
@@ -261,6 +267,9 @@ class JournaledStore:
                 stream.deleted = True
                 self._forget(stream)
                 self._journal.forget(stream)
+            opened = self._opened.get(number)
+            if opened is not None and opened.readers:
+                self._ask(opened.hold)
         numbers = [number for number, _, _ in streams]
         self._deleted.update(numbers)
         self._journal.delete(numbers, self._deleted.difference_update)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 
+from headrace.errors import UnknownStream
 from headrace.events import Ended, Event
 from headrace.interfaces import Batch
 from headrace.requests import GenerationRequest
@@ -100,7 +101,7 @@ class StoredStream:
         if offset == 0 and limit == 1:
             return self._first
         first, chunk = self._chunk_at(offset)
-        return chunk.events[offset - first :][:limit]
+        return chunk.events[offset - first : offset - first + limit]
 
     def times(self, offset: int, limit: int = READ_LIMIT) -> Sequence[int]:
         """When the events that `read` gives came."""
@@ -137,6 +138,16 @@ class StoredStream:
         finally:
             self.detach(wake)
 
+    def hold(self) -> None:
+        """Takes all of it into memory: it is about to go from the file, and its readers read it to its end."""
+        times: list[int] = []
+        events: list[Event] = []
+        while len(events) < self._row.length:
+            first, chunk = self._chunk_at(len(events))
+            times += chunk.times[len(events) - first :]
+            events += chunk.events[len(events) - first :]
+        self._chunk = (0, Chunk(times, events))
+
     def _chunk_at(self, offset: int) -> tuple[int, Chunk]:
         if self._chunk is not None:
             first, chunk = self._chunk
@@ -144,6 +155,6 @@ class StoredStream:
                 return first, chunk
         found = self._database.chunk(self._row.number, offset)
         if found is None:
-            raise LookupError(f"stream {self.id} was deleted while it was read")
+            raise UnknownStream(f"stream {self.id!r} was deleted")
         self._chunk = (found[0], records.decode_chunk(found[1]))
         return self._chunk
