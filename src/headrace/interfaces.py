@@ -222,6 +222,14 @@ class StreamStore(Protocol):
         """
         ...
 
+    async def written(self) -> None:
+        """Returns once what was created, appended and deleted so far would outlive this process, if anything does.
+
+        Raises:
+            StoreError: what was done last could not be kept.
+        """
+        ...
+
     def sweep(self) -> None:
         """Forgets the streams that ended longer ago than the retention."""
         ...

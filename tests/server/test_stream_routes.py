@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
+import threading
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -11,6 +13,7 @@ import pytest
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import asking, chat, query
 
+from headrace.streams.database import Database
 from headrace.testing.upstream import Exchange, answer, text_chunk
 
 pytestmark = pytest.mark.anyio
@@ -181,3 +184,37 @@ async def test_two_that_delete_at_once_both_learn_that_it_is_gone(place: Place) 
         statuses = sorted(await asyncio.gather(delete(), delete()))
     assert statuses[0] == 200
     assert statuses[1] in (200, 404)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_deletion_is_answered_when_it_is_written_down(
+    place: Place, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    async with place.upstream(say):
+        stream_id = await asked(place)
+    whole, let = Database.write_group, threading.Event()
+
+    def slow(database: Database, sequence: int, entries: bytes) -> None:
+        assert let.wait(10)
+        if fails:
+            raise sqlite3.OperationalError("database or disk is full")
+        whole(database, sequence, entries)
+
+    monkeypatch.setattr(Database, "write_group", slow)
+
+    async def delete() -> tuple[int, dict[str, Any]]:
+        async with asking(place.port, "DELETE", f"/v1/streams/{stream_id}") as reader:
+            return reader.status, await reader.json()
+
+    deleting = asyncio.create_task(delete())
+    try:
+        # It is unknown to everybody already, and not answered yet.
+        await until(lambda: not place.house.store.list("local"))
+        await listed(place)
+        assert not deleting.done()
+    finally:
+        let.set()
+    status, answered = await deleting
+    assert (status, answered["error"]["code"] if fails else answered["deleted"]) == (
+        (503, "store_failed") if fails else (200, True)
+    )

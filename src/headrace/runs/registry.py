@@ -140,12 +140,14 @@ class Runs:
 
         Raises:
             UnknownStream: it is not there (any more).
+            StoreError: it is, but that could not be written down: after a kill it may be there again.
         """
         run = self._live.get((stream.owner, stream.id))
         if run is not None and run.task is not None:
             run.cancel(CANCELLED)
             await asyncio.wait([run.task])
         self.store.delete(stream.id, stream.owner)
+        await self.store.written()
 
     def reader_left(self, stream: Stream, *, returns_seconds: float | None = None) -> None:
         """A reader of the stream has left. If it was the last, the request's policy says what becomes of the run.

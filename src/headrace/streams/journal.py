@@ -115,6 +115,8 @@ class Journal:
         self._owed: list[int] = []
         self._gone: Callable[[Sequence[int]], None] | None = None
         self._idle: asyncio.Future[None] | None = None
+        # Who wants to hear of the next group; there is one then, even if it is empty.
+        self._told: list[asyncio.Future[None]] = []
 
     def create(self, stream: Journaled, entry: Created) -> None:
         """A stream begins. It is told `break_off` where that cannot be written down."""
@@ -166,8 +168,20 @@ class Journal:
             self.compact()
         self._last_seen_group = self._last_group
 
+    async def written(self) -> None:
+        """Returns once everything done so far is written down.
+
+        Raises:
+            StoreError: the last of it could not be.
+        """
+        told = self._loop.create_future()
+        self._told.append(told)
+        if not self._busy:
+            self._go()
+        await told
+
     async def flush(self) -> None:
-        """Returns once everything appended so far is written down, or has failed."""
+        """Returns once everything is written down or has failed, and nothing is left to do."""
         if self._busy:
             if self._idle is None:
                 self._idle = self._loop.create_future()
@@ -194,7 +208,7 @@ class Journal:
         """Chooses the next job: groups come first, and compaction has every second turn."""
         if self._checkpoints.log_is_long:
             self._writer.put(self._database.checkpoint, self._log_copied)
-        elif (self._entries or self._deleting) and not (
+        elif (self._entries or self._deleting or self._told) and not (
             self._slices_turn and (self._compaction is not None or self._deletions)
         ):
             self._slices_turn = True
@@ -207,10 +221,14 @@ class Journal:
             # Never given twice, so that no group is taken for one of those that a compaction drops.
             self._group += 1
             group = self._group
-            self._write(
-                lambda: self._write_group(group, entries),
-                lambda result: self._group_written(group, entries, waiting, deleting, result),
-            )
+            told, self._told = self._told, []
+
+            def done(result: int | Exception) -> None:
+                self._group_written(group, entries, waiting, deleting, result)
+                for each in told:
+                    _tell(each, result)
+
+            self._write(lambda: self._write_group(group, entries), done)
         elif self._deletions:
             self._slices_turn = False
             numbers = self._deletions[:SLICE_DELETIONS]
@@ -358,6 +376,15 @@ class Journal:
         self._compaction = None
         self._bytes = self._most_bytes
         self._rests_until = self._loop.time() + REST_SECONDS
+
+
+def _tell(told: asyncio.Future[None], result: object) -> None:
+    if told.done():
+        return  # who waited has left
+    if isinstance(result, Exception):
+        told.set_exception(StoreError(f"it is done, but could not be written down ({result}): it may not last"))
+    else:
+        told.set_result(None)
 
 
 def pieces_of(number: int, first: int, times: Sequence[int], events: Batch) -> list[Piece]:

@@ -107,8 +107,12 @@ class JournaledStore:
                 self._reading.close()
                 self._lock.close()
 
+    async def written(self) -> None:
+        """Returns once everything done so far is written down."""
+        await self._journal.written()
+
     async def flush(self) -> None:
-        """Returns once everything appended so far is written down."""
+        """Returns once everything is written down and nothing is left to do."""
         await self._journal.flush()
 
     @property

@@ -260,6 +260,9 @@ class MemoryStore:
         """Forgets a stream. Its readers read it to its end."""
         self._forget(self.open(stream_id, owner))
 
+    async def written(self) -> None:
+        """Nothing here outlives its process."""
+
     def sweep(self) -> None:
         """Forgets the streams that ended longer ago than the retention, and shortens those that have become long."""
         for stream, (weighed, size) in self._running.items():
