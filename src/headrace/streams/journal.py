@@ -41,7 +41,6 @@ JOURNAL_BYTES = 8 << 20
 SLICE_EVENTS = 2000
 SLICE_GROUPS = 100
 SLICE_DELETIONS = 100
-CHUNK_EVENTS = 512
 # After a write that failed, compaction rests: the disk is full, most likely, and it would only fail again.
 REST_SECONDS = 5.0
 
@@ -385,17 +384,3 @@ def _tell(told: asyncio.Future[None], result: object) -> None:
         told.set_exception(StoreError(f"it is done, but could not be written down ({result}): it may not last"))
     else:
         told.set_result(None)
-
-
-def pieces_of(number: int, first: int, times: Sequence[int], events: Batch) -> list[Piece]:
-    """Events of a stream as pieces of the file, the first of them at offset `first`."""
-    return [
-        Piece(
-            number,
-            first + start,
-            records.encode(
-                records.Chunk(list(times[start : start + CHUNK_EVENTS]), list(events[start : start + CHUNK_EVENTS]))
-            ),
-        )
-        for start in range(0, len(events), CHUNK_EVENTS)
-    ]

@@ -14,9 +14,12 @@ from headrace.interfaces import Batch
 from headrace.requests import GenerationRequest
 from headrace.streams import records
 from headrace.streams.database import Piece, Row
-from headrace.streams.journal import Journal, pieces_of
+from headrace.streams.journal import Journal
 from headrace.streams.memory import READ_LIMIT, MemoryStream
 from headrace.streams.records import Created
+
+# How many events a piece of the file holds: a reader of it has so many in memory.
+CHUNK_EVENTS = 512
 
 
 class JournaledStream(MemoryStream):
@@ -203,9 +206,23 @@ class JournaledStream(MemoryStream):
             records.encode(records.Tail(events[: min(1, length)])),
             records.encode(records.Tail(events[max(0, length - 2) : length])),
         )
-        pieces = pieces_of(self.number, stored, self._times[stored:length], events[stored:length])
+        pieces = _pieces_of(self.number, stored, self._times[stored:length], events[stored:length])
         return row, pieces
 
     def stored(self, length: int) -> None:
         """Its events before offset `length` are in the file."""
         self._stored = length
+
+
+def _pieces_of(number: int, first: int, times: Sequence[int], events: Batch) -> list[Piece]:
+    """Events of a stream as pieces of the file, the first of them at offset `first`."""
+    return [
+        Piece(
+            number,
+            first + start,
+            records.encode(
+                records.Chunk(list(times[start : start + CHUNK_EVENTS]), list(events[start : start + CHUNK_EVENTS]))
+            ),
+        )
+        for start in range(0, len(events), CHUNK_EVENTS)
+    ]
