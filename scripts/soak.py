@@ -32,6 +32,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from websockets.asyncio.client import connect
+
 from headrace.testing.upstream import DONE, Exchange, ScriptedUpstream, finish_chunk, role_chunk, text_chunk
 
 MOST_GROWTH_MIB = 8.0
@@ -308,7 +310,7 @@ class Readers:
         self.wrong: list[str] = []
         self._chance = random.Random(seed)
         self._kinds = (self.reads, self.reads, self.leaves, self.returns, self.stalls, self.cancels, self.asks_whole,
-                       self.follows_log, self.talks_nonsense)  # fmt: skip
+                       self.follows_log, self.talks_nonsense, self.talks)  # fmt: skip
 
     async def go_on(self, until: float) -> None:
         """One reader after the other."""
@@ -400,6 +402,39 @@ class Readers:
         said = "".join(frame["content"] for frame in frames if frame["type"] == "token")
         if said != "".join(words(WORDS)):
             self.wrong.append(f"follows_log: {said!r}")
+
+    async def talks(self) -> None:
+        """Over a WebSocket: two answers at once and a mistake between them, cut off again and again, and resumed."""
+        said: dict[str, list[dict[str, Any]]] = {"one": [], "two": []}
+        asked = [json.dumps({**messages("well"), "request_id": name}) for name in said]
+        asked.insert(1, self._chance.choice(["{", '{"type": "cancel", "request_id": "three"}', '{"type": "ping"}']))
+        for _ in range(20):
+            async with connect(f"ws://127.0.0.1:{self.port}/v1/chat/completions", proxy=None) as talk:
+                for message in asked:
+                    await talk.send(message)
+                for _ in range(self._chance.randint(2, 100)):
+                    if all(heard and finishes(heard[-1]) for heard in said.values()):
+                        break
+                    async with asyncio.timeout(READ_SECONDS):
+                        message = json.loads(await talk.recv())
+                    if "choices" in message:
+                        said[message["request_id"]].append(message)
+                if self._chance.random() < 0.5:
+                    talk.transport.abort()
+            asked = [
+                json.dumps(
+                    {"type": "resume", "request_id": name, "stream_id": place["stream_id"], "after": place["seq"]}
+                )
+                for name, heard in said.items()
+                if heard and not finishes(heard[-1])
+                for place in [heard[-1]["headrace"]]
+            ]
+            if not asked:
+                break
+        for heard in said.values():
+            text = "".join(map(of_choices, heard))
+            if heard and text != "".join(words(WORDS)):
+                self.wrong.append(f"talks: {text!r}")
 
     async def talks_nonsense(self) -> None:
         """What is no request of ours, or only half of one."""

@@ -217,6 +217,21 @@ async def test_readers_and_streams_of_a_key_are_counted_over_sockets_too() -> No
         await until(lambda: not place.house.readers)
 
 
+async def test_a_stream_with_as_many_readers_as_it_may_have_closes_one_more_with_1013() -> None:
+    settings = Settings(server=ServerSettings(max_readers_per_stream=1))
+    async with serving(settings) as place, place.upstream(say_and_hold), talking(place.port) as client:
+        await client.say(chat())
+        stream_id = (await client.hear())["headrace"]["stream_id"]
+        async with talking(place.port, f"/v1/streams/{stream_id}/events") as follower:
+            assert (await follower.hear())["error"]["code"] == "overloaded"
+            assert (await follower.closed())[0] == 1013
+        async with talking(place.port) as other:
+            await other.say(type="resume", stream_id=stream_id)
+            assert (await other.hear())["error"]["code"] == "overloaded"
+            await other.say(type="ping")
+            assert await other.hear() == {"type": "pong"}, "the socket lives"
+
+
 async def test_a_revoked_key_tells_its_readers_and_closes_its_sockets(tmp_path: Path) -> None:
     keys = tmp_path / "keys.db"
     key, kept = KeyDatabase(keys).create("ann", 0)

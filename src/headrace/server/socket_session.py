@@ -337,7 +337,9 @@ class Session:
             failed = InternalError("headrace made a mistake with this request; its log says which")
         finally:
             del self._lanes[lane.request_id]
-        if failed is not None:
+        if failed is not None and self._door.stream_id is not None:
+            self._refuse(failed, lane.request_id)
+        elif failed is not None:
             self._tell(failed, lane.request_id)
         if self._lanes:
             return
