@@ -8,8 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
 import pytest
+from tests.server.bare_sockets import TEXT, bare, frame
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import Reader, asking, connected, encoded, query
+from tests.server.talking import said_in, talking
 
 from headrace.events import Ended, ReasoningDelta, TextDelta
 from headrace.folding import fold
@@ -149,6 +151,48 @@ async def test_l10_a_reader_that_was_too_slow_is_cut_off_and_told_when_it_return
         assert after < stream.horizon - 1
         async with asking(place.port, "GET", f"{PATH}/events", headers={"Last-Event-ID": str(after)}) as returned:
             assert returned.status == 410
+        provider.go_on.set()
+        await until(lambda: stream.ended is not None)
+
+
+async def test_l10_a_socket_is_told_of_the_horizon_in_a_message_and_reads_on_behind_it(place: Place) -> None:
+    provider = SaysLong()
+    with place.provider(provider):
+        async with talking(place.port, max_size=None) as client:
+            own = {"stream_id": CHOSEN, "on_disconnect": "continue"}
+            await client.say({**CHAT, "headrace": own})
+            stream = await shortened(place, provider)
+            client.cut()
+        horizon = stream.horizon
+        told: dict[str, Any] = {}
+        async with talking(place.port, max_size=None) as client:
+            for after in (-1, 0, horizon - 2):
+                await client.say(type="resume", stream_id=CHOSEN, after=after, request_id="r")
+                told = await client.hear()
+                assert told["error"]["code"] == "below_horizon"
+                assert told["horizon"] == horizon
+                assert told["headrace"] == {"stream_id": CHOSEN}
+                assert told["request_id"] == "r"
+            await client.say(type="resume", stream_id=CHOSEN, after=horizon - 1)
+            provider.go_on.set()
+            rest = await client.answer()
+    assert rest[0]["headrace"]["seq"] == horizon
+    assert told["content"] + said_in(rest) == fold(stream.said()).text
+
+
+async def test_l10_a_socket_that_was_too_slow_is_told_so_and_lives(place: Place) -> None:
+    provider = SaysLong(50_000)  # more than sockets take in for a client that does not read
+    with place.provider(provider):
+        async with bare(place.port, receive_bytes=4096) as slow:
+            own = {"stream_id": CHOSEN, "on_disconnect": "continue"}
+            await slow.send(frame(TEXT, json.dumps({**CHAT, "headrace": own}).encode()))
+            stream = await shortened(place, provider)
+            _, message = await slow.next()
+            while b'"error"' not in message:
+                _, message = await slow.next()
+            assert json.loads(message)["error"]["code"] == "below_horizon"
+            await slow.send(frame(TEXT, b'{"type":"ping"}'))
+            assert await slow.next() == (TEXT, b'{"type":"pong"}')
         provider.go_on.set()
         await until(lambda: stream.ended is not None)
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 from tests.server.conftest import Place
 from tests.server.reader import asking, query
+from tests.server.talking import is_last, said_in, talking
 
 from headrace.testing.upstream import Exchange, finish_chunk, text_chunk
 
@@ -54,6 +55,21 @@ async def test_l39_a_recorded_stream_is_replayed_at_its_own_speed(
     at_once = await arrivals(place, path)
     assert [text for _, text in at_once] == list(TEXTS)
     assert at_once[-1][0] < GAP_SECONDS
+
+
+async def test_l39_a_socket_is_replayed_to_at_the_streams_own_speed_and_only_if_it_asks(place: Place) -> None:
+    stream_id = await recorded(place)
+    loop = asyncio.get_running_loop()
+    async with talking(place.port) as client:
+        for options in ({"pace": "recorded"}, {}):
+            await client.say(type="resume", stream_id=stream_id, headrace=options)
+            times = []
+            while not is_last(message := await client.hear()):
+                if said_in([message]):
+                    times.append(loop.time())
+            gaps = [later - earlier for earlier, later in pairwise(times)]
+            assert len(gaps) == len(TEXTS) - 1
+            assert all(gap > GAP_SECONDS * 0.7 for gap in gaps) if options else sum(gaps) < GAP_SECONDS
 
 
 async def test_the_bytes_are_those_of_a_reader_who_is_given_them_at_once(place: Place) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from tests.server.conftest import Place, serving
 from tests.server.reader import asking, chat, query
+from tests.server.talking import talking
 
 from headrace.protocols import PROTOCOLS
 from headrace.settings import AssistantSettings, Settings, StoreSettings
@@ -76,6 +77,19 @@ async def test_d3_no_later_reader_sees_the_rationale_that_was_not_to_be_shown(
     said = await read(place, stream_id, f"protocol={protocol}&{words}", **headers)
     assert b"Hell" in said
     assert SECRET.encode() not in said
+
+
+async def test_d3_a_socket_sees_no_more_of_a_rationale_than_was_to_be_shown(place: Place) -> None:
+    async with talking(place.port) as client:
+        for shown in (True, False):
+            async with place.upstream(reason):
+                await client.say(chat(headrace={"rationale": shown}))
+                messages = await client.answer()
+            assert (SECRET in str(messages)) is shown
+            for asked_for in (True, False):
+                stream_id = messages[0]["headrace"]["stream_id"]
+                await client.say(type="resume", stream_id=stream_id, headrace={"rationale": asked_for})
+                assert (SECRET in str(await client.answer())) is (shown and asked_for)
 
 
 @pytest.mark.parametrize("protocol", ["typed_events", "openai_chat", "ollama_chat"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,9 @@ from tests.server.conftest import Place, until
 from tests.server.reader import asking, chat
 from tests.server.talking import CHAT, is_last, said_in, talking
 
+from headrace.events import Event
+from headrace.protocols.socket_messages import MessageEncoder, message_encoder
+from headrace.server import socket_session
 from headrace.server.callers import LOCAL_OWNER
 from headrace.testing.upstream import DONE, Exchange, answer, finish_chunk, frame, role_chunk, text_chunk
 
@@ -556,3 +560,35 @@ async def test_l15_an_answer_that_broke_off_ends_in_an_error_and_the_socket_live
         async with place.upstream(say):
             await client.say(chat())
             assert said_in(await client.answer()) == WHOLE
+
+
+async def test_l19_a_fault_in_an_encoder_ends_its_lane_and_no_other(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Faulty:
+        """An encoder that makes a mistake with the third event."""
+
+        def __init__(self, inner: MessageEncoder) -> None:
+            self._inner = inner
+
+        def encode(self, offset: int, events: Sequence[Event]) -> list[bytes]:
+            """The messages."""
+            if offset <= 2 < offset + len(events):
+                raise ZeroDivisionError
+            return self._inner.encode(offset, events)
+
+    def faulty(*arguments: Any, **named: Any) -> Any:
+        made = message_encoder(*arguments, **named)
+        return Faulty(made) if named["request_id"] == "bad" else made
+
+    monkeypatch.setattr(socket_session, "message_encoder", faulty)
+    async with place.upstream(say), talking(place.port) as client:
+        for name in ("bad", "good"):
+            await client.say(chat(), request_id=name)
+        heard = [await client.hear()]
+        while [message for message in heard if is_last(message)][1:] == []:
+            heard.append(await client.hear())
+    lanes = {name: [message for message in heard if message["request_id"] == name] for name in ("bad", "good")}
+    assert lanes["bad"][-1]["error"]["code"] == "internal_error"
+    assert "headrace" not in lanes["bad"][-1], "it is no event of the stream"
+    assert said_in(lanes["good"]) == WHOLE
