@@ -9,16 +9,19 @@
     │   ├── Forbidden               403  a host or origin that is not allowed
     │   ├── UnknownModel            404
     │   ├── UnknownStream           404  also for another owner's stream
+    │   ├── UnknownDocument         404  also for another owner's document
     │   ├── UnknownRoute            404
     │   ├── MethodNotAllowed        405
     │   ├── RequestTimeout          408  the request did not arrive in time
     │   ├── Busy                    409  a WebSocket that has as many answers as it may
     │   ├── StreamExists            409  a chosen id that is taken
     │   ├── StreamConflict          409  a stream that is not as the request has it
+    │   ├── TooManyDocuments        409  an owner has as many as it may
     │   ├── BelowHorizon            410  events that are no longer kept one by one
     │   ├── StreamGone              410  a stream that was there, and is not any more
     │   ├── BodyTooLarge            413
     │   ├── UnsupportedContentType  415
+    │   ├── UnusableDocument        422  a file that cannot be indexed
     │   ├── IdempotencyKeyReused    422  the key of another request
     │   ├── RateLimited             429  a key has used what it may
     │   ├── HeadersTooLarge         431
@@ -135,6 +138,13 @@ class UnknownStream(RequestError):
     http_status = 404
 
 
+class UnknownDocument(RequestError):
+    """No document of that id that belongs to this owner."""
+
+    code = "document_not_found"
+    http_status = 404
+
+
 class UnknownRoute(RequestError):
     """Nothing is served at that path."""
 
@@ -178,6 +188,13 @@ class StreamConflict(RequestError):
     http_status = 409
 
 
+class TooManyDocuments(RequestError):
+    """The owner has as many documents as it may have."""
+
+    code = "too_many_documents"
+    http_status = 409
+
+
 class BelowHorizon(RequestError):
     """The events asked for are no longer kept one by one; those from the horizon on are."""
 
@@ -200,10 +217,17 @@ class BodyTooLarge(RequestError):
 
 
 class UnsupportedContentType(RequestError):
-    """The body is not declared as JSON."""
+    """The body is declared as something that is not read here."""
 
     code = "unsupported_content_type"
     http_status = 415
+
+
+class UnusableDocument(RequestError):
+    """The file is empty, or no Markdown and no plain text in UTF-8."""
+
+    code = "document_unusable"
+    http_status = 422
 
 
 class IdempotencyKeyReused(RequestError):

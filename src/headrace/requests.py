@@ -137,3 +137,5 @@ class GenerationRequest(msgspec.Struct, frozen=True, gc=False):
     """What whoever asked gets to see, narrowed by its assistant: no later reader of the stream gets to see more."""
     idempotency: Idempotency | None = None
     """`None`: every request is one of its own."""
+    owner: str = ""
+    """Whose answer it is: told by the run to providers that answer from what is the owner's own, and to no upstream."""

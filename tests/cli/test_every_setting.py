@@ -168,6 +168,9 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         byte_logs_limit_bytes = 9000
         retention_hours = 0.0003
         path = "streams/kept.db"
+        [documents]
+        limit_bytes = 1000
+        max_per_owner = 1
         [timeouts]
         connect = 0.3
         first_token = 0.5
@@ -460,6 +463,25 @@ def _(both: Both) -> None:
     for running, status in ((both.changed, 503), (both.default, 200)):
         with readers_of_one_stream(running, 2) as path:
             assert running.status("GET", path) == status
+
+
+def statuses_of_documents(running: Running, *texts: str) -> list[int]:
+    """How adding these texts is answered."""
+    return [
+        running.status("POST", f"/v1/documents?name={place}.txt", text, **{"Content-Type": "text/plain"})
+        for place, text in enumerate(texts)
+    ]
+
+
+@proves("documents.limit_bytes")
+def _(both: Both) -> None:
+    assert [statuses_of_documents(each, "word " * 300) for each in (both.default, both.changed)] == [[201], [413]]
+
+
+@proves("documents.max_per_owner")
+def _(both: Both) -> None:
+    assert statuses_of_documents(both.default, "One.", "Two.") == [201, 201]
+    assert statuses_of_documents(both.changed, "One.", "Two.") == [201, 409]
 
 
 @proves("store.path")

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 import pytest
+from tests.knowledge.searching import searching
 
 from headrace.clock import SystemClock
 from headrace.errors import UpstreamError, UpstreamReset
@@ -196,7 +197,7 @@ def documents() -> Iterator[KnowledgeIndex]:
 @asynccontextmanager
 async def offline() -> AsyncIterator[tuple[Provider, GenerationRequest]]:
     with documents() as index:
-        yield OfflineProvider(index.search), REQUEST
+        yield OfflineProvider(searching(index)), REQUEST
 
 
 SITUATIONS: Mapping[str, Situations] = {

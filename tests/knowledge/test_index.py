@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import StoreError
-from headrace.knowledge.documents import cut
+from headrace.knowledge.documents import cut, storable
 from headrace.knowledge.index import KnowledgeIndex
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -173,9 +173,11 @@ def test_any_text_can_be_indexed_and_anything_asked(text: str, question: str, na
         index.add_document(name, text)
         index.search(question)
         for passage in index.search(text).passages:
-            assert passage.text in [cut_passage.text for cut_passage in cut(name, text)]
+            end = passage.start + len(passage.text)
+            assert passage.text == storable(text)[passage.start : end], "letter for letter"
+            (as_read,) = [each.text for each in cut(name, text) if (each.start, each.end) == (passage.start, end)]
             assert 0 <= passage.coverage <= 1
-            assert all(unit.text in passage.text for unit in passage.units)
+            assert all(unit.text in as_read for unit in passage.units)
     finally:
         index.close()
 

@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.knowledge.searching import searching
 
 from headrace.clock import SystemClock
 from headrace.events import Ended, Event, Source, Sources, Started, Status, TextDelta, UsageKnown, next_state
 from headrace.interfaces import Batch, Provider
+from headrace.knowledge.documents import cut, storable
 from headrace.knowledge.index import KnowledgeIndex
 from headrace.providers.offline import Findings, OfflineProvider, words_in
 from headrace.providers.offline_phrases import PHRASES
@@ -37,7 +39,7 @@ def index() -> Iterator[KnowledgeIndex]:
 
 @pytest.fixture
 def provider(index: KnowledgeIndex) -> OfflineProvider:
-    return OfflineProvider(index.search, add_command="headrace ingest FILE")
+    return OfflineProvider(searching(index), add_command="headrace ingest FILE")
 
 
 def request(*texts: str, max_tokens: int | None = None, language: str | None = None) -> GenerationRequest:
@@ -153,12 +155,20 @@ QUESTIONS = [
 ]
 
 
+def as_read(source: Source) -> str:
+    """The passage of a source as it is read: on one line, without the signs of lists."""
+    name, _, place = source.id.rpartition("#")
+    passage = cut(name, (CORPUS / name).read_text(encoding="utf-8"))[int(place) - 1]
+    assert source.passage == (CORPUS / name).read_text(encoding="utf-8")[passage.start : passage.end]
+    return passage.text
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_every_sentence_is_quoted_from_the_source_whose_number_it_bears(
     provider: OfflineProvider, question: str
 ) -> None:
     events = answered(provider, question)
-    passages = {source.number: source.passage for source in sources(events)}
+    passages = {source.number: as_read(source) for source in sources(events)}
     current = 0
     quoted = 0
     for event in events:
@@ -242,7 +252,7 @@ class FakeSearch:
     findings: FakeFindings = field(default_factory=FakeFindings)
     asked: list[str] = field(default_factory=list)
 
-    def __call__(self, question: str, limit: int) -> Findings:
+    async def __call__(self, question: str, limit: int, owner: str) -> Findings:
         self.asked.append(question)
         return self.findings
 
@@ -385,7 +395,7 @@ def test_where_nothing_answers_it_says_so_what_it_looked_for_and_what_to_do(prov
 
 
 def test_no_command_is_told_where_there_is_none(index: KnowledgeIndex) -> None:
-    assert len(deltas(answered(OfflineProvider(index.search), "Who painted the Mona Lisa?"))) == 2
+    assert len(deltas(answered(OfflineProvider(searching(index)), "Who painted the Mona Lisa?"))) == 2
 
 
 @pytest.mark.parametrize(
@@ -436,7 +446,7 @@ def test_a_word_or_a_character_of_a_script_without_spaces_counts_one(counted: st
 
 @given(st.integers(1, 120), st.sampled_from([*QUESTIONS, "Who painted the Mona Lisa?", "hi"]))
 def test_an_answer_stops_after_the_unit_that_reaches_max_tokens(limit: int, question: str) -> None:
-    provider = OfflineProvider(_shared().search)
+    provider = OfflineProvider(searching(_shared()))
     whole, limited = deltas(answered(provider, question)), answered(provider, question, max_tokens=limit)
     said = deltas(limited)
     assert said == whole[: len(said)]
@@ -524,11 +534,13 @@ def test_whatever_the_documents_hold_every_quotation_is_part_of_its_source(docum
     index = KnowledgeIndex.open()
     try:
         index.add_document("a.md", document)
-        events = answered(OfflineProvider(index.search), question)
+        events = answered(OfflineProvider(searching(index)), question)
     finally:
         index.close()
     assert follows_the_table(events)
-    passages = [source.passage for source in sources(events)]
+    assert all(source.passage in storable(document) for source in sources(events)), "letter for letter"
+    read = {f"a.md#{place}": passage.text for place, passage in enumerate(cut("a.md", document), 1)}
+    passages = [read[source.id] for source in sources(events)]
     if passages:
         for quoted in quotations(events):
             assert any(quoted in passage for passage in passages)

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.knowledge.searching import searching
 
 from headrace.events import Sources, TextDelta
 from headrace.interfaces import Batch
@@ -39,7 +40,7 @@ def ask(index: KnowledgeIndex, question: str) -> tuple[bool, str]:
     async def gather() -> tuple[bool, str]:
         request = GenerationRequest("offline", (Message("user", question),))
         batches: list[Batch] = []
-        await OfflineProvider(index.search).generate(request, Marks(0), batches.append)
+        await OfflineProvider(searching(index)).generate(request, Marks(0), batches.append)
         events = [event for batch in batches for event in batch]
         quoted = any(isinstance(event, Sources) for event in events)
         return quoted, "".join(event.text for event in events if isinstance(event, TextDelta))

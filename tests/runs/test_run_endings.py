@@ -78,7 +78,7 @@ async def test_the_upstream_is_asked_for_its_own_name_of_the_model(stage: Stage)
     request = GenerationRequest("fast", (Message("user", "Bread?"),), max_tokens=7)
     run = stage.prepare(request)
     await stage.finish(run)
-    assert provider.asked == [msgspec.structs.replace(request, model="groq-model")]
+    assert provider.asked == [msgspec.structs.replace(request, model="groq-model", owner="ann")]
     assert run.stream.request == request
 
 

@@ -31,7 +31,7 @@ OPERATIONS = {
 EXAMPLES = {
     name: operation["requestBody"]["content"]["application/json"]
     for name, operation in OPERATIONS.items()
-    if "requestBody" in operation and "example" in operation["requestBody"]["content"]["application/json"]
+    if "example" in operation.get("requestBody", {}).get("content", {}).get("application/json", {})
 }
 
 

@@ -128,6 +128,7 @@ OPEN_PAGES = {("GET", "/chat"), ("HEAD", "/chat")}
 """What is answered without a key; everything else asks for one."""
 PARAMETERS = {
     "stream_id": "none-of-anybody-0000001",
+    "document_id": "0" * 32,
     "name": "offline",
     "assistant": "basic",
     "digest": "0",

@@ -75,8 +75,13 @@ def real_names(server: Process) -> dict[str, str]:
         server.port, request("PUT", f"/v1/stream/{own}", b"x", "Stream-Closed: true", "Content-Length: 1")
     )
     assert created.status == 201
+    (document,) = converse(
+        server.port,
+        request("POST", "/v1/documents?name=a.md", b"An anchor.", "Content-Type: text/markdown", "Content-Length: 10"),
+    )
     return {
         "path": own,
+        "document_id": json.loads(document.body)["id"],
         "assistant": "basic",
         "name": "offline",
         "stream_id": answer.headers["headrace-stream"],

@@ -8,8 +8,8 @@ GitHub's tables and front matter); how it looks is left as it is written. How un
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
 
 from headrace.knowledge.sentences import sentences
@@ -17,6 +17,8 @@ from headrace.knowledge.sentences import sentences
 Kind: TypeAlias = Literal["sentence", "item", "code", "table"]
 
 _LONG_PASSAGE = 1_200  # characters: about what a screen shows; a longer section becomes several passages
+_LONG_PARAGRAPH = 2_400  # characters; a paragraph that goes on is cut at the end of a line, best of a sentence
+_LONG_LINE = 4_800  # characters; what is longer is taken for several lines, so that no passage is a whole book
 _LONG_TABLE = (
     600  # characters of rows; a longer table is cut into tables with the same head, to quote the part asked for
 )
@@ -32,9 +34,11 @@ _DEFINITION = re.compile(r" {0,3}\[[^\]]+\]:[ \t]*\S")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _DECORATION = re.compile(r"\[?!\[[^\]]{0,200}\]\([^)]{0,500}\)(?:\]\([^)]{0,500}\))?|</?[A-Za-z][^>]{0,500}>")
 _LINE_END = re.compile(r"\r\n?|\n")
+_SENTENCE_ENDS = re.compile(r"[.!?…。！？｡؟][)\]\"'”’»*_”’」』）】》]*\s*\Z")
 _WRAP = re.compile(r"(?<=[\u3001-\u9fff\uff00-\uffef])[ \t]*\n\s*(?=[\u3001-\u9fff\uff00-\uffef])")
 # NUL ends a string in C, and half a surrogate pair cannot be stored: CommonMark 2.3 replaces the one, we both.
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
+_PIECE = 1 << 16  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,38 +56,76 @@ class Passage:
     heading: tuple[str, ...]
     """The headings above it, outermost first; empty before the first."""
     text: str
+    """As it is read: without the signs of lists and quotations, prose on one line."""
     units: tuple[Unit, ...]
+    start: int
+    """Where it begins in the document, in characters."""
+    end: int
+    """Where it ends: letter for letter it is what stands between them."""
 
 
 def cut(name: str, text: str) -> list[Passage]:
     """The passages of a document, in order. Markdown where `name` ends in `.md` or `.markdown`, else plain text."""
-    lines = _LINE_END.split(storable(text).removeprefix("\ufeff"))
+    text = storable(text)
+    spans = list(_spans(text))
+    lines = [text[start:end] for start, end in spans]
     if name.lower().endswith((".md", ".markdown")):
-        blocks = _markdown(_without_front_matter(lines))
+        first = _front_matter_end(lines)
+        blocks = _markdown(lines[first:], first)
     else:
         blocks = _plain(lines)
-    return list(_passages(blocks))
+    return list(_passages(blocks, spans))
 
 
 def storable(text: str) -> str:
-    """`text` with what cannot be stored replaced by U+FFFD."""
-    return _UNSTORABLE.sub("\ufffd", text)
+    """`text` with what cannot be stored replaced by U+FFFD, each by one: places stay where they are."""
+    # Piece by piece: one call over a whole book would keep every other thread waiting.
+    return "".join(_UNSTORABLE.sub("\ufffd", text[at : at + _PIECE]) for at in range(0, len(text), _PIECE))
+
+
+def _spans(text: str) -> Iterator[tuple[int, int]]:
+    """Where each line begins and ends, without its line end."""
+    start = 1 if text.startswith("\ufeff") else 0
+    for end in _LINE_END.finditer(text, start):
+        yield from _bounded(text, start, end.start())
+        start = end.end()
+    yield from _bounded(text, start, len(text))
+
+
+def _bounded(text: str, start: int, end: int) -> Iterator[tuple[int, int]]:
+    while end - start > _LONG_LINE:
+        at = max(text.rfind(sign, start, start + _LONG_LINE) for sign in " 。؟")
+        at = at + 1 if at > start else start + _LONG_LINE
+        yield start, at
+        start = at
+    yield start, end
 
 
 @dataclass(slots=True)
 class _Block:
     """What is cut no further while passages are put together. A heading is a block of no units."""
 
-    units: tuple[Unit, ...] = ()
-    heading: tuple[str, ...] = ()
-    text: str = ""
+    units: tuple[Unit, ...]
+    heading: tuple[str, ...]
+    text: str
+    first: int
+    """The number of its first line."""
+    behind: int
+    """The number of the line behind its last."""
 
 
-def _prose(text: str, heading: tuple[str, ...]) -> Iterator[_Block]:
-    """The sentences of one paragraph, each part of the paragraph's text."""
-    joined = _on_one_line(text)
-    if _DECORATION.sub("", joined).strip():
-        yield _Block(tuple(Unit("sentence", sentence) for sentence in sentences(joined)), heading, joined)
+def _prose(lines: Sequence[str], heading: tuple[str, ...], first: int) -> Iterator[_Block]:
+    """The sentences of one paragraph, each part of its block's text: one block, or several where it goes on and on."""
+    begin = length = 0
+    for place, line in enumerate(lines):
+        length += len(line)
+        last = place + 1 == len(lines)
+        if last or (length > _LONG_PARAGRAPH and (_SENTENCE_ENDS.search(line[-12:]) or length > _LONG_LINE)):
+            joined = _on_one_line("\n".join(lines[begin : place + 1]))
+            if _DECORATION.sub("", joined).strip():
+                units = tuple(Unit("sentence", sentence) for sentence in sentences(joined))
+                yield _Block(units, heading, joined, first + begin, first + place + 1)
+            begin, length = place + 1, 0
 
 
 def _on_one_line(text: str) -> str:
@@ -93,20 +135,21 @@ def _on_one_line(text: str) -> str:
 
 def _plain(lines: list[str]) -> Iterator[_Block]:
     paragraph: list[str] = []
-    for line in [*lines, ""]:
+    for place, line in enumerate([*lines, ""]):
         if line.strip():
             paragraph.append(line)
         elif paragraph:
-            yield from _prose("\n".join(paragraph), ())
+            yield from _prose(paragraph, (), place - len(paragraph))
             paragraph = []
 
 
-def _without_front_matter(lines: list[str]) -> list[str]:
+def _front_matter_end(lines: list[str]) -> int:
+    """The number of the first line behind the front matter."""
     if lines and lines[0].rstrip() == "---":
         for place, line in enumerate(lines[1:], 1):
             if line.rstrip() in ("---", "..."):
-                return lines[place + 1 :]
-    return lines
+                return place + 1
+    return 0
 
 
 @dataclass(slots=True)
@@ -115,6 +158,8 @@ class _Reading:
 
     headings: list[tuple[int, str]] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
+    first: int = 0
+    """The number of the first line of what is open."""
     in_item: bool = False
     in_list: bool = False
     """Between the items of a list, where indentation does not mean code."""
@@ -131,15 +176,25 @@ class _Reading:
 
     def finish(self) -> Iterator[_Block]:
         """The open paragraph or item as a block, if there is one."""
-        text, item = "\n".join(self.open), self.in_item
+        lines, item = self.open, self.in_item
         self.open, self.in_item = [], False
+        if not lines:
+            return
+        text = "\n".join(lines)
+        if not item and "<!--" not in text:
+            yield from _prose(lines, self.heading, self.first)
+            return
+        joined = _on_one_line(_COMMENT.sub(" ", text))
+        behind = self.first + len(lines)
         if not item:
-            yield from _prose(_COMMENT.sub(" ", text), self.heading)
-        elif joined := _on_one_line(_COMMENT.sub(" ", text)):
-            yield _Block((Unit("item", joined),), self.heading, joined)
+            for block in _prose([joined], self.heading, self.first):
+                yield replace(block, behind=behind)
+        elif joined:
+            yield _Block((Unit("item", joined),), self.heading, joined, self.first, behind)
 
 
-def _markdown(lines: list[str], reading: _Reading | None = None) -> Iterator[_Block]:
+def _markdown(lines: list[str], above: int, reading: _Reading | None = None) -> Iterator[_Block]:
+    """The blocks of `lines`, which have `above` lines of the document before them."""
     reading = reading or _Reading()
     place = 0
     while place < len(lines):
@@ -148,14 +203,16 @@ def _markdown(lines: list[str], reading: _Reading | None = None) -> Iterator[_Bl
         if fence := _FENCE.match(line):
             yield from reading.finish()
             end = _fence_end(lines, place, fence[2])
-            yield _code(fence, lines[place:end], reading.heading)
+            text = _code(fence, lines[place:end])
+            behind = min(end + 1, len(lines))
+            yield _Block((Unit("code", text),), reading.heading, text, above + place - 1, above + behind)
             place = end + 1
         elif not line.strip():
             yield from reading.finish()
         elif line.startswith(("    ", "\t")) and not reading.open and not reading.in_list:
             end = _indented_end(lines, place)
             text = "\n".join(lines[place - 1 : end])
-            yield _Block((Unit("code", text),), reading.heading, text)
+            yield _Block((Unit("code", text),), reading.heading, text, above + place - 1, above + end)
             place = end
         elif heading := _HEADING.match(line):
             yield from reading.finish()
@@ -171,12 +228,12 @@ def _markdown(lines: list[str], reading: _Reading | None = None) -> Iterator[_Bl
             end = _quotation_end(lines, place)
             # Every level of quotation is taken off at once, so this goes no deeper than one call.
             inner = [_QUOTED.sub("", quoted) for quoted in lines[place - 1 : end]]
-            yield from _markdown(inner, _Reading(list(reading.headings)))
+            yield from _markdown(inner, above + place - 1, _Reading(list(reading.headings)))
             place = end
         elif "|" in line and place < len(lines) and _is_table_rule(lines[place]):
             yield from reading.finish()
             end = _table_end(lines, place + 1)
-            yield from _tables(lines[place - 1 : place + 1], lines[place + 1 : end], reading.heading)
+            yield from _tables(lines[place - 1 : place + 1], lines[place + 1 : end], reading.heading, above + place - 1)
             place = end
         elif item := _ITEM.match(line):
             yield from reading.finish()
@@ -186,14 +243,15 @@ def _markdown(lines: list[str], reading: _Reading | None = None) -> Iterator[_Bl
                 place -= 1
                 lines[place] = " " * (len(line) - len(content)) + content
             else:
-                reading.open, reading.in_item = [content], True
+                reading.open, reading.in_item, reading.first = [content], True, above + place - 1
         elif _DEFINITION.match(line) and not reading.open:
             continue  # where a link leads says nothing that can be quoted
         elif line.lstrip().startswith("<!--") and not reading.open:
             place = _comment_end(lines, place)
         else:
-            if not line[0].isspace() and not reading.open:
-                reading.in_list = False
+            if not reading.open:
+                reading.first = above + place - 1
+                reading.in_list = reading.in_list and line[0].isspace()
             reading.open.append(line)
     yield from reading.finish()
 
@@ -216,12 +274,11 @@ def _fence_end(lines: list[str], place: int, fence: str) -> int:
     return next((at for at in range(place, len(lines)) if closing.match(lines[at])), len(lines))
 
 
-def _code(fence: re.Match[str], inside: list[str], heading: tuple[str, ...]) -> _Block:
+def _code(fence: re.Match[str], inside: list[str]) -> str:
     # Code in a list item is indented with it; that indentation is the list's, not the code's.
     indent = len(fence[1].expandtabs(4))
     inside = [line[min(indent, len(line) - len(line.lstrip(" "))) :] for line in inside]
-    text = "\n".join([fence[2] + fence[3].rstrip(), *inside, fence[2]])
-    return _Block((Unit("code", text),), heading, text)
+    return "\n".join([fence[2] + fence[3].rstrip(), *inside, fence[2]])
 
 
 def _indented_end(lines: list[str], place: int) -> int:
@@ -247,10 +304,13 @@ def _comment_end(lines: list[str], place: int) -> int:
     return next((at + 1 for at in range(place - 1, len(lines)) if "-->" in lines[at]), len(lines))
 
 
-def _tables(head: list[str], rows: list[str], heading: tuple[str, ...]) -> Iterator[_Block]:
+def _tables(head: list[str], rows: list[str], heading: tuple[str, ...], first: int) -> Iterator[_Block]:
+    behind = first + len(head)
     for part in _parts(rows):
         text = "\n".join(line.strip() for line in [*head, *part])
-        yield _Block((Unit("table", text),), heading, text)
+        behind += len(part)
+        yield _Block((Unit("table", text),), heading, text, first, behind)
+        first = behind
 
 
 def _parts(rows: list[str]) -> Iterator[list[str]]:
@@ -263,7 +323,7 @@ def _parts(rows: list[str]) -> Iterator[list[str]]:
     yield part
 
 
-def _passages(blocks: Iterator[_Block]) -> Iterator[Passage]:
+def _passages(blocks: Iterator[_Block], spans: Sequence[tuple[int, int]]) -> Iterator[Passage]:
     """Neighbouring blocks under one heading put together until they are long. Code stays with what leads up to it."""
     gathered: list[_Block] = []
     length = 0
@@ -273,17 +333,19 @@ def _passages(blocks: Iterator[_Block]) -> Iterator[Passage]:
             block.heading != gathered[0].heading
             or (length + len(block.text) > _LONG_PASSAGE and not (is_code and length <= _LONG_PASSAGE))
         ):
-            yield _passage(gathered)
+            yield _passage(gathered, spans)
             gathered, length = [], 0
         gathered.append(block)
         length += len(block.text)
     if gathered:
-        yield _passage(gathered)
+        yield _passage(gathered, spans)
 
 
-def _passage(blocks: list[_Block]) -> Passage:
+def _passage(blocks: list[_Block], spans: Sequence[tuple[int, int]]) -> Passage:
     return Passage(
         heading=blocks[0].heading,
         text="\n\n".join(block.text for block in blocks),
         units=tuple(unit for block in blocks for unit in block.units),
+        start=spans[blocks[0].first][0],
+        end=spans[blocks[-1].behind - 1][1],
     )

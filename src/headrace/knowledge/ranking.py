@@ -42,6 +42,9 @@ class FoundPassage:
     title: str
     """The document's name and the headings above the passage, as `guide.md › Install › On Linux`."""
     text: str
+    """Letter for letter as it is in the document."""
+    start: int
+    """Where it begins there, in characters."""
     coverage: float
     """The share of the question that it covers: the mean of the whole passage's and its best unit's, 0 to 1."""
     heading_relevance: float
@@ -71,6 +74,7 @@ class Candidate:
     title: str
     text: str
     title_words: str
+    start: int
     position: int
     """How many passages of its document stand before it."""
     units: Sequence[tuple[Kind, str, str]]
@@ -109,6 +113,7 @@ def _found(candidate: Candidate, weights: Mapping[Term, float]) -> FoundPassage:
         id=candidate.id,
         title=candidate.title,
         text=candidate.text,
+        start=candidate.start,
         coverage=coverage,
         heading_relevance=_share(in_title, weights),
         score=(

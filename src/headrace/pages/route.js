@@ -29,7 +29,13 @@ function curl(path, method, operation) {
     (operation.parameters ?? []).filter((each) => each.in === "path").map((each) => [each.name, each.example]),
   );
   const address = location.origin + path.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
-  const example = operation.requestBody?.content["application/json"].example;
+  const bodies = operation.requestBody?.content ?? {};
+  if (bodies["text/markdown"]) {
+    const asked = (operation.parameters ?? []).find((each) => each.in === "query" && each.example);
+    const query = asked ? `?${asked.name}=${asked.example}` : "";
+    return `curl '${address}${query}' \\\n  -H 'Content-Type: text/markdown' --data-binary @guide.md`;
+  }
+  const example = bodies["application/json"]?.example;
   if (!example) return method === "get" ? `curl '${address}'` : `curl -X ${method.toUpperCase()} '${address}'`;
   return `curl -N '${address}' \\\n  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify(example)}'`;
 }
@@ -75,7 +81,7 @@ function parameters(operation, api, schemas) {
 }
 
 function body(operation, schemas) {
-  const given = operation.requestBody?.content["application/json"].schema;
+  const given = operation.requestBody?.content["application/json"]?.schema;
   if (!given) return null;
   const { name, schema } = schemas.resolve(given);
   const folded = element(

@@ -73,7 +73,7 @@ class Passage(Protocol):
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """All of it, letter for letter."""
         ...
 
     @property
@@ -112,10 +112,10 @@ class Findings(Protocol):
 
 
 class Search(Protocol):
-    """Finds passages for a question, at most `limit`, in a few milliseconds; it is called on the event loop."""
+    """Finds passages for a question, at most `limit`, among the documents that `owner` may be answered from."""
 
-    def __call__(self, question: str, limit: int) -> Findings:
-        """The findings for `question`."""
+    async def __call__(self, question: str, limit: int, owner: str) -> Findings:
+        """The findings for `question`. The event loop is kept for a few milliseconds at most."""
         ...
 
 
@@ -148,7 +148,7 @@ class OfflineProvider:
         count = _Count(request.max_tokens)
         if greeted is None:
             write([Status("searching", "searching the documents")])
-            answer = self._answer(request.language, asked)
+            answer = await self._answer(request, asked)
         else:
             answer = _says([phrases_for(request.language, greeted).introduction])
         marks.first_byte_ns = self._clock.monotonic_ns()
@@ -176,11 +176,11 @@ class OfflineProvider:
     async def close(self) -> None:
         """Nothing: the index belongs to whoever opened it."""
 
-    def _answer(self, language: str | None, asked: Sequence[str]) -> Iterator[Batch]:
-        findings = self._search(asked[-1] if asked else "", _CANDIDATES)
+    async def _answer(self, request: GenerationRequest, asked: Sequence[str]) -> Iterator[Batch]:
+        findings = await self._search(asked[-1] if asked else "", _CANDIDATES, request.owner)
         if not findings.looked_for and len(asked) > 1 and greeting(asked[-2]) is None:
-            findings = self._search(asked[-2] + "\n" + asked[-1], _CANDIDATES)
-        phrases = phrases_for(language, findings.language)
+            findings = await self._search(asked[-2] + "\n" + asked[-1], _CANDIDATES, request.owner)
+        phrases = phrases_for(request.language, findings.language)
         if not findings.looked_for:
             return _says([phrases.introduction])
         passages = _worth_reading(findings.passages)

@@ -339,7 +339,7 @@ class Run:
         request, seam = self._prepared, None
         if self._committed:
             request, seam = await self._asked_to_go_on(candidate)
-        request = msgspec.structs.replace(request, model=candidate.model)
+        request = msgspec.structs.replace(request, model=candidate.model, owner=self.stream.owner)
         # Slow is better than nothing: the guard acts where somebody else could be asked, and nothing was said yet.
         guarded = bool(self._left) and not self._committed and request.stream
         least = candidate.upstream.least_per_second if guarded else 0.0

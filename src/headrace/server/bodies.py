@@ -13,16 +13,18 @@ from headrace.errors import BodyTooLarge, RequestTimeout, UnsupportedContentType
 DISCARD_FACTOR = 16
 
 
-async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
+async def read_body(
+    scope: Scope, receive: Receive, limit_bytes: int, setting: str = "server.body_limit_bytes"
+) -> bytes:
     """The whole body.
 
     Raises:
-        BodyTooLarge: it is larger than `limit_bytes`.
+        BodyTooLarge: it is larger than `limit_bytes`, which `setting` says.
         RequestTimeout: the reader left before it was whole.
     """
     for name, declared in scope["headers"]:
         if name == b"content-length" and declared.isdigit() and int(declared) > limit_bytes * DISCARD_FACTOR:
-            raise _too_large(limit_bytes)
+            raise _too_large(limit_bytes, setting)
     pieces: list[bytes] = []
     size = 0
     while True:
@@ -34,11 +36,11 @@ async def read_body(scope: Scope, receive: Receive, limit_bytes: int) -> bytes:
         if size <= limit_bytes:
             pieces.append(piece)
         elif size > limit_bytes * DISCARD_FACTOR:
-            raise _too_large(limit_bytes)
+            raise _too_large(limit_bytes, setting)
         if not message.get("more_body", False):
             break
     if size > limit_bytes:
-        raise _too_large(limit_bytes)
+        raise _too_large(limit_bytes, setting)
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
@@ -55,6 +57,20 @@ def require_json(content_type: str | None) -> None:
         )
 
 
+def require_text(content_type: str | None) -> None:
+    """Refuses a body that is not declared as a text: a form, with which the file would not come as it is, or JSON.
+
+    Raises:
+        UnsupportedContentType: it is declared as something else, or not at all.
+    """
+    media_type = (content_type or "").partition(";")[0].strip().lower()
+    if media_type not in ("text/markdown", "text/plain", "application/octet-stream"):
+        raise UnsupportedContentType(
+            f"the body is declared as {media_type or 'nothing'}; send the file itself, one a request, with the header"
+            " Content-Type: text/markdown or text/plain"
+        )
+
+
 def require_no_page(headers: Mapping[str, str]) -> None:
     """Refuses what a page of another site may have sent, unless it is declared as JSON: many clients declare nothing.
 
@@ -67,5 +83,5 @@ def require_no_page(headers: Mapping[str, str]) -> None:
         require_json(headers.get("content-type"))
 
 
-def _too_large(limit_bytes: int) -> BodyTooLarge:
-    return BodyTooLarge(f"the body is larger than {limit_bytes} bytes (server.body_limit_bytes)")
+def _too_large(limit_bytes: int, setting: str) -> BodyTooLarge:
+    return BodyTooLarge(f"the body is larger than {limit_bytes} bytes ({setting})")

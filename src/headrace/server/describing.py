@@ -16,7 +16,7 @@ from headrace.protocols import answer_shapes as answered
 from headrace.protocols import request_shapes as asked
 from headrace.requests import Interruption
 
-Group: TypeAlias = Literal["OpenAI", "Headrace", "Ollama", "Streams", "Durable Streams", "Server", "Pages"]
+Group: TypeAlias = Literal["OpenAI", "Headrace", "Ollama", "Streams", "Documents", "Durable Streams", "Server", "Pages"]
 
 Flag: TypeAlias = Literal["true", "false"]
 Offset: TypeAlias = Annotated[int, Meta(ge=0, lt=10**18)]
@@ -52,6 +52,8 @@ class Parameter(msgspec.Struct, frozen=True):
     kind: Any
     told: str
     example: str | None = None
+    required: bool = False
+    """Of one that is no part of the path, which always is."""
 
 
 class Description(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +66,8 @@ class Description(msgspec.Struct, frozen=True, kw_only=True):
     body: type[msgspec.Struct] | None = None
     example: dict[str, Any] | None = None
     """A body that works on a server without any settings."""
+    text_body: bool = False
+    """Whether the body is a text as it is, instead of JSON."""
     answers: tuple[Answer, ...]
     parameters: tuple[Parameter, ...] = ()
     errors: tuple[int, ...] = ()
@@ -345,6 +349,56 @@ STREAM_DELETE = Description(
     answers=(Answer(JSON, answered.Deleted),),
     parameters=(_STREAM_ID,),
     errors=(404,),
+)
+_DOCUMENT_ID = Parameter("document_id", "path", str, "The `id` that adding it told.")
+DOCUMENTS = Description(
+    group="Documents",
+    summary="Your documents, the latest first",
+    told="Nobody else's are among them.",
+    answers=(Answer(JSON, answered.DocumentPage),),
+    parameters=(
+        Parameter("limit", "query", Annotated[int, Meta(ge=1, le=100)], "The most of one page. Left out: 20."),
+        Parameter("before", "query", str, "The `last_id` of the page before: only documents added before that one."),
+    ),
+    errors=(404, 503),
+)
+DOCUMENT_ADD = Description(
+    group="Documents",
+    summary="Add a document for the model `offline` to answer from",
+    told="The body is the file itself: Markdown, where its name ends in `.md` or `.markdown`, else plain text, in"
+    " UTF-8. It is answered once it is indexed. One of the same name takes the place of the one before.",
+    text_body=True,
+    answers=(
+        Answer(JSON, answered.AddedDocument, told="It can be answered from.", status=201),
+        Answer(JSON, answered.AddedDocument, told="The same text was there before."),
+    ),
+    parameters=(
+        Parameter(
+            "name",
+            "query",
+            Annotated[str, Meta(min_length=1, max_length=255, pattern=r"^[A-Za-z0-9_-]+\.(md|txt)$")],
+            "The name of the file; answers name it as their source.",
+            "guide.md",
+            required=True,
+        ),
+    ),
+    errors=(409, 413, 415, 422, 503),
+)
+DOCUMENT = Description(
+    group="Documents",
+    summary="What is known of a document",
+    told="A document that belongs to another owner is not found.",
+    answers=(Answer(JSON, answered.DocumentRecord),),
+    parameters=(_DOCUMENT_ID,),
+    errors=(404, 503),
+)
+DOCUMENT_DELETE = Description(
+    group="Documents",
+    summary="Delete a document",
+    told="No answer quotes it from then on. What was quoted before stays in the streams of those answers.",
+    answers=(Answer(JSON, answered.DeletedDocument),),
+    parameters=(_DOCUMENT_ID,),
+    errors=(404, 503),
 )
 LOGIN = Description(
     group="Server",

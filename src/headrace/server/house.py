@@ -12,6 +12,7 @@ from headrace.errors import Unauthorized
 from headrace.interfaces import Middleware, Stream, StreamStore
 from headrace.keys.keyring import REVOKED, Keyring
 from headrace.keys.sessions import Sessions
+from headrace.knowledge.shelves import Shelves
 from headrace.middleware.conversation import Conversation
 from headrace.middleware.persona import Persona
 from headrace.observers.request_log import RequestLog
@@ -37,6 +38,8 @@ class House:
     log: RequestLog
     byte_logs: ByteLogs
     readers: Readers
+    shelves: Shelves
+    """The documents that owners have added."""
     keyring: Keyring | None = None
     """The keys readers come with; `None`: none are asked for."""
     sessions: Sessions | None = None

@@ -68,6 +68,10 @@ _WITH_BODY = (413, 415)
 _GENERATING = (404, 409, 422, 429, 499, 502, 503, 504, 529)
 
 
+_WORTH_READING = "^[A-Za-z][ -~]*$"
+"""What a text can be made of, for programs that make them up: there are many others."""
+
+
 class ErrorCode(NamedTuple):
     """One of the stable codes."""
 
@@ -229,6 +233,9 @@ def _operation(method: str, path: str, door: Door, types: _Types, codes: Codes) 
         if about.example is not None:
             content["example"] = about.example
         operation["requestBody"] = {"required": True, "content": {JSON: content}}
+    if about.text_body:
+        text = {"schema": {"type": "string", "pattern": _WORTH_READING}}
+        operation["requestBody"] = {"required": True, "content": dict.fromkeys(("text/plain", "text/markdown"), text)}
     if about.keyless:
         operation["security"] = []
     operation["responses"] = _responses(door, types, codes)
@@ -243,7 +250,7 @@ def _parameter(parameter: Parameter, types: _Types) -> dict[str, Any]:
     told: dict[str, Any] = {
         "name": parameter.name,
         "in": parameter.place,
-        "required": parameter.place == "path",
+        "required": parameter.required or parameter.place == "path",
         "description": parameter.told,
         "schema": types.schema(parameter.kind),
     }

@@ -14,6 +14,7 @@ from headrace.protocols import PROTOCOLS
 from headrace.runs import Upstream
 from headrace.server import describing as told
 from headrace.server.describing import Description
+from headrace.server.document_routes import add_document, delete_document, list_documents, show_document
 from headrace.server.doors import Door, Handler
 from headrace.server.durable_routes import durable_routes
 from headrace.server.generating import chat_assistant, generates
@@ -76,6 +77,10 @@ def routes(house: House) -> list[Route]:
         door("/v1/streams/{stream_id}/events", ["GET"], stream_events, told.STREAM_EVENTS, "typed_events"),
         door("/v1/streams/{stream_id}", ["PATCH"], change_stream, told.STREAM_CHANGE),
         door("/v1/streams/{stream_id}/cancel", ["POST"], cancel_stream, told.STREAM_CANCEL),
+        door("/v1/documents", ["POST"], add_document, told.DOCUMENT_ADD),
+        door("/v1/documents", ["GET"], list_documents, told.DOCUMENTS),
+        door("/v1/documents/{document_id}", ["GET"], show_document, told.DOCUMENT),
+        door("/v1/documents/{document_id}", ["DELETE"], delete_document, told.DOCUMENT_DELETE),
         door("/login", ["POST"], login, told.LOGIN),
         door("/logout", ["POST"], logout, told.LOGOUT),
         door("/health", ["GET"], health, told.HEALTH),

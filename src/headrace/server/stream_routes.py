@@ -35,7 +35,7 @@ LISTED = 20
 async def list_streams(house: House, scope: Scope, receive: Receive) -> None:
     """`GET /v1/streams?limit=&before=&conversation_id=&state=`: the owner's own, newest first, a page of them."""
     query = query_of(scope["query_string"])
-    limit = _limit(query.get("limit"))
+    limit = page_limit(query.get("limit"))
     found = house.store.list(
         owner_of(scope),
         conversation_id=query.get("conversation_id"),
@@ -202,7 +202,12 @@ def _wanted_state(text: str | None) -> StreamState | None:
             raise InvalidRequest(f"state is {text[:50]!r}; it must be running or ended", parameter="state")
 
 
-def _limit(text: str | None) -> int:
+def page_limit(text: str | None) -> int:
+    """How many entries one page of a list shall hold.
+
+    Raises:
+        InvalidRequest: it is no number, or too high a one.
+    """
     if text is None:
         return LISTED
     if not text.isascii() or not text.isdigit() or len(text) > 3 or not 1 <= int(text) <= MOST_LISTED:

@@ -19,6 +19,7 @@ from headrace.keys.keyring import Keyring
 from headrace.keys.sessions import Sessions
 from headrace.knowledge.index import KnowledgeIndex
 from headrace.knowledge.manual import index_manual
+from headrace.knowledge.shelves import Shelves
 from headrace.observers.request_log import RequestLog
 from headrace.providers import PROVIDERS
 from headrace.providers.catalogue import SERVICES, completed, service_of
@@ -55,7 +56,8 @@ async def open_house(
     async with AsyncExitStack() as stack:
         store = open_store(settings.store, clock) if keeps_streams else _in_memory(settings.store, clock)
         stack.push_async_callback(store.close)
-        upstreams = {OFFLINE: Upstream(OFFLINE, _offline(stack), settings.timeouts)}
+        shelves = _shelves(settings, clock, stack, keeps_streams=keeps_streams)
+        upstreams = {OFFLINE: Upstream(OFFLINE, OfflineProvider(shelves.search), settings.timeouts)}
         for each in map(completed, settings.upstreams):
             if each.name == OFFLINE:
                 continue  # it is there already, and has nothing that could be set
@@ -96,7 +98,7 @@ async def open_house(
         stack.push_async_callback(byte_logs.close)
         readers = Readers(most=settings.server.max_readers, most_per_stream=settings.server.max_readers_per_stream)
         sessions = None if keyring is None else Sessions(clock)
-        yield House(settings, clock, store, runs, log, byte_logs, readers, keyring, sessions)
+        yield House(settings, clock, store, runs, log, byte_logs, readers, shelves, keyring, sessions)
 
 
 def open_store(settings: StoreSettings, clock: Clock) -> StreamStore:
@@ -135,11 +137,18 @@ def _in_memory(settings: StoreSettings, clock: Clock) -> MemoryStore:
     return MemoryStore(clock, settings.retention_hours * 3600, stream_limit_bytes=settings.stream_limit_megabytes << 20)
 
 
-def _offline(stack: AsyncExitStack) -> OfflineProvider:
+def _shelves(settings: Settings, clock: Clock, stack: AsyncExitStack, *, keeps_streams: bool) -> Shelves:
+    """The manual for everybody, and beside it, where streams are kept, a folder with the documents of each owner."""
     index = KnowledgeIndex.open()
     stack.callback(index.close)
     index_manual(index)
-    return OfflineProvider(index.search)
+    folder = None
+    if keeps_streams and settings.store.kind == "sqlite":
+        path = store_path(settings.store)
+        folder = path.with_name(f"{path.stem}-documents")
+    shelves = Shelves(index, folder, clock, most=settings.documents.max_per_owner)
+    stack.push_async_callback(shelves.close)
+    return shelves
 
 
 def _provider(settings: UpstreamSettings, environment: Mapping[str, str], clock: Clock) -> Provider:

@@ -20,6 +20,7 @@ from headrace.settings.resolving import Document, Resolved, resolve
 from headrace.settings.suggestions import did_you_mean
 from headrace.settings.tree import (
     AssistantSettings,
+    DocumentSettings,
     KeySettings,
     LoggingSettings,
     ModelSettings,
@@ -33,6 +34,7 @@ from headrace.settings.tree import (
 __all__ = [
     "AssistantSettings",
     "Document",
+    "DocumentSettings",
     "KeySettings",
     "LoggingSettings",
     "ModelSettings",

@@ -96,6 +96,15 @@ class StoreSettings(msgspec.Struct, frozen=True):
     """The most memory that all of them together may take."""
 
 
+class DocumentSettings(msgspec.Struct, frozen=True):
+    """`[documents]`: what readers may add for the model `offline` to answer from."""
+
+    limit_bytes: Positive = 5 * 1024 * 1024
+    """The largest document."""
+    max_per_owner: Positive = 1000
+    """The most documents of one owner."""
+
+
 class UpstreamSettings(msgspec.Struct, frozen=True):
     """One of `[[upstreams]]`: a place tokens come from. Its models are asked for as `name/model`."""
 
@@ -186,6 +195,7 @@ class Settings(msgspec.Struct, frozen=True):
 
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
+    documents: DocumentSettings = DocumentSettings()
     timeouts: Timeouts = DEFAULT_TIMEOUTS
     """`[timeouts]`: the four timers in seconds for upstreams that say nothing of their own; 0: no limit."""
     upstreams: tuple[UpstreamSettings, ...] = ()

@@ -14,7 +14,7 @@ from typing import TypeAlias
 import msgspec
 
 from headrace.requests import Timeouts
-from headrace.settings.tree import AssistantSettings, LoggingSettings, ServerSettings, StoreSettings
+from headrace.settings.tree import AssistantSettings, DocumentSettings, LoggingSettings, ServerSettings, StoreSettings
 
 Path: TypeAlias = tuple[str, ...]
 """Where a setting is in the tree, such as `("server", "port")`."""
@@ -22,6 +22,7 @@ Path: TypeAlias = tuple[str, ...]
 _SECTIONS: tuple[tuple[str, Path, type[msgspec.Struct]], ...] = (
     ("", ("server",), ServerSettings),
     ("STORE_", ("store",), StoreSettings),
+    ("DOCUMENTS_", ("documents",), DocumentSettings),
     ("TIMEOUTS_", ("timeouts",), Timeouts),
     ("LOG_", ("logging",), LoggingSettings),
     ("ASSISTANTS_BASIC_", ("assistants", "basic"), AssistantSettings),
