@@ -13,14 +13,14 @@ import hashlib
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
 from typing import Final, NamedTuple, TypeAlias
 
 from headrace.errors import StoreError
-from headrace.knowledge.documents import Passage, Unit, cut, storable
+from headrace.knowledge.documents import Passage, Unit, passages_of, storable
 from headrace.knowledge.ranking import Candidate, Findings, ranked, weighed
 from headrace.knowledge.words import Term, index_words, question_language, question_terms
 
@@ -31,6 +31,7 @@ _CANDIDATES = 24  # passages that BM25 ranks first; what they cover is then look
 _HEADING_WEIGHT = 2.0  # in BM25, against 1 for the text below
 _RELATED = 8  # words at most that stand in for one that no passage holds
 _LONGER_ENDING = 3  # letters by which such a word may be longer
+_PASSAGES_A_TURN = 4
 _ID_BYTES = 16  # of a document's hash
 _BUSY_MS = 5_000  # how long a write waits for another process that is writing to the same file
 
@@ -292,10 +293,15 @@ def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def worded(name: str, text: str) -> list[Worded]:
-    """Each passage of a document with its title, the title's words, and the words of each of its units."""
+def worded(name: str, text: str, pause: Callable[[], object] | None = None) -> list[Worded]:
+    """Each passage of a document with its title, the title's words, and the words of each of its units.
+
+    `pause` is called every few passages, a millisecond or so of work: on a thread, for others to have their turn.
+    """
     worded = []
-    for passage in cut(name, text):
+    for place, passage in enumerate(passages_of(name, text)):
+        if pause is not None and place % _PASSAGES_A_TURN == 0:
+            pause()
         title = " › ".join([name, *passage.heading])
         worded.append((title, _joined(title), passage, [_unit_words(unit) for unit in passage.units]))
     return worded

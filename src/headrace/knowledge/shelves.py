@@ -28,6 +28,7 @@ Result = TypeVar("Result")
 
 _SEARCHING_THREADS = 4
 _MOST_OPEN = 64  # shelves whose files are open at once; each takes three descriptors
+_PAUSE_SECONDS = 0.0002
 _MOST_WAITING = 64  # documents that wait to be indexed, each in memory
 
 
@@ -58,6 +59,8 @@ class Shelves:
         # Whether an owner has a shelf, once that was looked for.
         self._known: dict[str, bool] = {}
         self._waiting = 0
+        # Python's threads take turns of 5 ms: one that computes gives them away earlier, or every stream would stutter.
+        self._pause = partial(threading.Event().wait, _PAUSE_SECONDS)
         self._writer = ThreadPoolExecutor(1, "headrace-indexing")
         self._searchers = ThreadPoolExecutor(_SEARCHING_THREADS, "headrace-searching")
 
@@ -148,7 +151,7 @@ class Shelves:
                 raise TooManyDocuments(
                     f"you have {self._most} documents, and no more are taken (documents.max_per_owner); delete some"
                 )
-            passages = worded(name, text)
+            passages = worded(name, text, self._pause)
             if not passages:
                 raise UnusableDocument(f"{name} holds nothing that could be quoted: there is no sentence in it")
             index.put(name, text, passages, self._clock.unix_ns())
