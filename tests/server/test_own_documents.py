@@ -24,7 +24,7 @@ pytestmark = pytest.mark.anyio
 KEYS = {"ann": "ann-key-1", "bob": "bob-key-2"}
 DECLARED = ("Content-Type: text/markdown",)
 MARKDOWN = {"Content-Type": "text/markdown"}
-FERRY = "# The ferry\n\nThe ferry to Brakholm sails\nat nine. It costs four crowns.\n\n- Dogs travel free.\n"
+FERRY = "# The packet\n\nThe packet to Tarnvik sails\nat nine. It costs four crowns.\n\n- Dogs travel free.\n"
 
 
 def guarded(**more: Any) -> Settings:
@@ -68,10 +68,10 @@ async def test_d5_a_document_is_answered_from_by_its_owner_and_nobody_else(place
     status, added = await add(place, "ann", "ferry.md", FERRY)
     assert status == 201
     assert (added["name"], added["size_bytes"], added["state"]) == ("ferry.md", len(FERRY), "indexed")
-    text, sources = await answer(place, "ann", "When does the ferry to Brakholm sail?")
-    assert "The ferry to Brakholm sails at nine. [1]" in text
-    assert [(source["n"], source["title"]) for source in sources] == [(1, "ferry.md › The ferry")]
-    theirs, sources = await answer(place, "bob", "When does the ferry to Brakholm sail?")
+    text, sources = await answer(place, "ann", "When does the packet to Tarnvik sail?")
+    assert "The packet to Tarnvik sails at nine. [1]" in text
+    assert [(source["n"], source["title"]) for source in sources] == [(1, "ferry.md › The packet")]
+    theirs, sources = await answer(place, "bob", "When does the packet to Tarnvik sail?")
     assert "nine" not in theirs
     assert all(source["id"].startswith("headrace/") for source in sources)
 
@@ -226,7 +226,7 @@ def test_documents_outlive_a_server_that_is_killed(tmp_path: Path) -> None:
         (added,) = converse(server.port, sent)
         server.popen.kill()
     with process(tmp_path) as again:
-        asked = b'{"question": "When does the ferry to Brakholm sail?"}'
+        asked = b'{"question": "When does the packet to Tarnvik sail?"}'
         listed, said = (
             converse(again.port, each)[0] for each in (request("GET", "/v1/documents"), post(asked, "/api/query"))
         )
