@@ -195,7 +195,7 @@ def test_l53_auth_without_keys_is_refused_with_the_command_that_makes_one(comman
 FILES = [
     (
         "[nonsense]\nx = 1",
-        'no setting "nonsense" (./headrace.toml). The sections are server, store, timeouts, '
+        'no setting "nonsense" (./headrace.toml). The sections are server, store, documents, timeouts, '
         "upstreams, models, assistants, keys, logging.",
     ),
     ("[server]\nprot = 1", 'no setting "server.prot" (./headrace.toml). Did you mean "server.port"?'),

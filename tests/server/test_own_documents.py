@@ -80,7 +80,7 @@ async def test_d5_the_passage_of_a_source_is_the_documents_text_letter_for_lette
     documents = {
         "ferry-2.md": (
             "When does the boat to Skagvik sail?",
-            FERRY.replace("ferry", "boat").replace("Brakholm", "Skagvik"),
+            FERRY.replace("packet", "boat").replace("Tarnvik", "Skagvik"),
         ),
         "船.md": ("去青岛的船几点开？", "# 航班\n\n去青岛的船每天九点\n开船。票价四元。\n"),
         "عبارة.md": ("متى تبحر العبارة إلى اللاذقية؟", "# العبارة\n\nتبحر العبارة إلى اللاذقية في\nالساعة التاسعة.\n"),
