@@ -26,6 +26,7 @@ BROKEN = UpstreamReset("groq: the connection broke", upstream="groq", retry_afte
 CUT_OFF = UpstreamTruncated("groq stopped without a finish reason", upstream="groq", retry_after_seconds=0)
 BUSY = UpstreamRefused("groq answered 503", upstream="groq", status=503, retry_after_seconds=0)
 NONSENSE = UpstreamMalformed("groq sent what is not a chunk", upstream="groq")
+DENIED = UpstreamRefused("local answered 404", upstream="local", status=404)
 GOOD: Script = [[TextDelta("Yes")], [TextDelta(", fresh"), USAGE], Ended("stop")]
 
 
@@ -89,14 +90,21 @@ async def test_the_log_says_in_words_what_is_done_after_a_failure(
     stage: Stage, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage.provide([BUSY], [NONSENSE])
-    stage.provide([NONSENSE], name="local")
+    stage.provide([DENIED], name="local")
     with caplog.at_level(logging.INFO, "headrace.runs"):
         await stage.perform()
     assert [record.getMessage() for record in caplog.records] == [
         "stream s0: groq answered 503; asking again in 0.00 s",
         "stream s0: groq/groq-model sent what is not a chunk; asking local/local-model",
-        "stream s0: groq sent what is not a chunk; no further attempt",
+        "stream s0: local answered 404; no further attempt",
     ]
+
+
+async def test_nonsense_before_the_first_word_is_asked_for_again(stage: Stage) -> None:
+    provider = stage.provide([NONSENSE], GOOD)
+    events = await stage.perform()
+    assert (ending(events).ending, len(provider.asked)) == ("stop", 2)
+    assert not any(isinstance(event, Status) for event in events)
 
 
 async def test_l24_when_all_attempts_failed_the_stream_ends_with_the_last_failure(stage: Stage) -> None:
@@ -151,7 +159,7 @@ async def test_an_upstream_with_as_many_runs_as_it_takes_lets_the_next_wait_and_
 
 
 async def test_a_place_is_given_back_after_every_attempt(stage: Stage) -> None:
-    provider = stage.provide([BUSY], [BUSY], GOOD, [NONSENSE], GOOD, most=1)
+    provider = stage.provide([BUSY], [BUSY], GOOD, [DENIED], GOOD, most=1)
     for _ in range(3):
         events = await stage.perform()
         assert not any(isinstance(event, Status) for event in events)

@@ -320,12 +320,12 @@ async def test_an_upstream_that_is_left_alone_is_passed_over_and_its_reader_told
 
 async def test_an_upstream_that_is_left_alone_is_asked_where_there_is_no_other(stage: Stage) -> None:
     nonsense = UpstreamMalformed("groq sent what is not a chunk", upstream="groq")
-    provider = stage.provide(*[[nonsense]] * 5, REST)
-    for _ in range(5):
+    provider = stage.provide(*[[nonsense]] * 6, REST)
+    for _ in range(2):
         await stage.perform(question())
     assert stage.upstreams["groq"].circuit.state(stage.clock.monotonic_ns()) == "open"
     assert ending(await stage.perform(question())).ending == "stop"
-    assert len(provider.asked) == 6
+    assert len(provider.asked) == 7
 
 
 async def test_estimates_become_better_by_what_an_upstream_reports_and_stay_marked(stage: Stage) -> None:

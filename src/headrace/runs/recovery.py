@@ -8,7 +8,7 @@
     busy or unwell (429, 5xx)   again, else next upstream         again, else next upstream
     refused (400, 413, 422)     end: it would refuse again        next upstream
     refused (401, 403, 404)     next upstream                     next upstream
-    not its protocol            next upstream                     next upstream
+    not its protocol            next upstream, else again         next upstream
     too slow                    next upstream                     (cannot be)
     connect timer               next upstream, else again         next upstream, else again
     first-token timer           next upstream                     next upstream
@@ -84,7 +84,7 @@ BEFORE_CONTENT: dict[str, tuple[Step, ...]] = {
     "busy": ("again", "next"),
     "refused": (),
     "denied": ("next",),
-    "malformed": ("next",),
+    "malformed": ("next", "again"),
     "too_slow": ("next",),
     "connect_timer": ("next", "again"),
     "first_token_timer": ("next",),
@@ -96,6 +96,7 @@ BEFORE_CONTENT: dict[str, tuple[Step, ...]] = {
 AFTER_CONTENT: dict[str, tuple[Step, ...]] = {
     **BEFORE_CONTENT,
     "refused": ("next",),
+    "malformed": ("next",),
     "too_slow": (),
     "between_tokens_timer": ("again", "next"),
 }
