@@ -70,7 +70,7 @@ class Inference:
         while time.monotonic() < deadline:
             before = self.cpu_seconds
             time.sleep(QUIET_SECONDS)  # what is measured is this stretch of time
-            if self.cpu_seconds - before < QUIET_SECONDS / 5:
+            if self.cpu_seconds - before < QUIET_SECONDS / 20:
                 return True
         return False
 
