@@ -74,6 +74,7 @@ async def test_one_that_is_slow_to_begin_is_asked_a_second_time_and_the_quicker_
     events = await stage.perform(GenerationRequest("fast", (Message("user", "Bread?"),), stream=stream))
     assert said(events) == "Yes"
     assert provider.outcomes == ["ended", "cancelled"]
+    assert provider.asked[0] == provider.asked[1], "of the same owner, whose documents it may be answered from"
     assert sum(isinstance(event, Started) for event in events) == 1
     assert told(events) == [("retrying", "groq/groq-model", "groq/groq-model")]
     assert isinstance(events[-1], Ended)

@@ -399,7 +399,7 @@ class Run:
         upstream.begin(now)
         self._attempts += 1
         self._tell(asked_beside(first.candidate, candidate, (now - first.marks.asked_ns) / 1e9))
-        request = msgspec.structs.replace(self._prepared, model=candidate.model)
+        request = msgspec.structs.replace(self._prepared, model=candidate.model, owner=self.stream.owner)
         timeouts = self._prepared.timeouts.over(upstream.timeouts)
         return Attempt(self.stream, candidate, request, timeouts, self._clock, on_speaking=self._spoke_first)
 
