@@ -6,14 +6,13 @@ import hashlib
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
 from tests.pages.surroundings import Model, model
 from tests.pages.test_chat_page import SETTINGS, ask, until_words, whole
-from tests.server.browsing import browser, page_of
+from tests.server.browsing import page_of
 from tests.server.conftest import process
 
 AXE, AXE_SHA256 = "axe-core@4.14.1", "29348999450cdf2849a8e70b7912fc2da85a849da39c0d0d5394f51d4a9ed95c"
@@ -32,12 +31,6 @@ def greet(name: str) -> str:
 ```
 
 """
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +60,7 @@ def test_axe_finds_nothing_in_any_state(chromium: Browser, tmp_path: Path, axe: 
     with (
         model(said),
         process(tmp_path, SETTINGS.format(url=said.base_url)) as server,
-        page_of(chromium, dark=dark, width=390 if dark else 1280) as (page, watched),
+        page_of(chromium, dark=dark, width=390 if dark else 1280) as page,
     ):
         page.goto(f"{server.url}/chat")
         expect(page.get_by_role("textbox")).to_be_visible()
@@ -106,5 +99,3 @@ def test_axe_finds_nothing_in_any_state(chromium: Browser, tmp_path: Path, axe: 
         page.keyboard.press("Control+k")
         expect(page.get_by_role("option")).to_have_count(1)
         assert violations(page, axe) == [], "search"
-        assert watched.messages == []
-        assert watched.strangers == []

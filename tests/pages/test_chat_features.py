@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
@@ -14,16 +13,10 @@ import pytest
 from playwright.sync_api import Download, Page, expect
 from tests.pages.surroundings import DEADLINE_SECONDS
 from tests.pages.test_chat_page import ask, log, prose, spoken, until_words, whole, words
-from tests.pages.visiting import House, house
+from tests.pages.visiting import House
 from tests.server.conftest import HEADRACE
 
 from headrace.events import Phase
-
-
-@pytest.fixture(scope="module")
-def place() -> Iterator[House]:
-    with house() as opened:
-        yield opened
 
 
 def standing(page: Page, state: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, WebSocketRoute, expect
 from tests.page_examples import examples
-from tests.server.browsing import browser, page_of
+from tests.server.browsing import page_of
 from tests.server.conftest import Process, process
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "chat-over-a-websocket.md"
@@ -45,12 +45,6 @@ TALK = """
 })
 """
 ASK = {"model": "offline", "messages": [{"role": "user", "content": "What is an offset?"}]}
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser() as opened:
-        yield opened
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +83,9 @@ def guarded(tmp_path_factory: pytest.TempPathFactory, origin: str) -> Iterator[P
 @contextmanager
 def page_at(chromium: Browser, origin: str, name: str = "page.html") -> Iterator[Page]:
     """A page of this origin."""
-    with page_of(chromium) as (page, watched):
+    with page_of(chromium, hosts=("127.0.0.1", "localhost")) as page:
         page.goto(f"{origin}/{name}")
         yield page
-        assert watched.messages == []
 
 
 @contextmanager
@@ -176,7 +169,7 @@ def test_l12_the_page_of_the_documents_comes_back_to_its_answer(
 
         route.connect_to_server().on_message(hear)
 
-    with documented(tmp_path, origin, folder) as server, page_of(chromium) as (page, watched):
+    with documented(tmp_path, origin, folder) as server, page_of(chromium) as page:
         page.route_web_socket("**/v1/chat/completions", pass_on)
         page.goto(f"{origin}/talk.html")
         shown = page.locator("#answer")
@@ -185,4 +178,3 @@ def test_l12_the_page_of_the_documents_comes_back_to_its_answer(
         assert opened == 3
         told = talk(page, server, ASK)
         assert text == said(told["heard"])
-        assert watched.messages == []

@@ -1,0 +1,24 @@
+"""What the tests of the pages share: one browser for all of them, and one server for the tests of a file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+from tests.pages.visiting import House, house
+from tests.server.browsing import browser
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """The browser. It goes with this folder: no event loop can be run beside Playwright's."""
+    with browser() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def place(chromium: Browser) -> Iterator[House]:
+    """A server with a model that says what it is told to."""
+    with house() as opened:
+        yield opened
