@@ -301,7 +301,7 @@ def test_a_wheel_carries_the_package_and_its_manual_and_nothing_else(tmp_path: P
 
 
 def test_a_page_is_opened_in_a_browser_only_where_it_is_watched() -> None:
-    # tests/server/browsing.py fails a visit that asked another host or complained in its console; nothing goes round it.
+    # tests/server/browsing.py fails a visit that asked another host or complained in its console: none goes round it
     opening = re.compile(r"\bsync_playwright\(|\.new_context\(|(?<!\.context)\.new_page\(")
     opened = {path for path in (ROOT / "tests").rglob("*.py") if opening.search(path.read_text(encoding="utf-8"))}
     assert {path.relative_to(ROOT).as_posix() for path in opened} == {"tests/server/browsing.py"}
