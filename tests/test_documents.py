@@ -90,7 +90,7 @@ def test_every_ending_and_every_phase_is_explained() -> None:
 
 
 def test_every_option_of_a_request_is_explained() -> None:
-    assert first_column("reference/routes.md", "Options of a request") == list(Options.__struct_fields__)
+    assert first_column("reference/routes.md", "Options of a request") == [*Options.__struct_fields__, "relation"]
 
 
 def test_every_variable_of_the_command_line_is_explained() -> None:

@@ -10,6 +10,7 @@
     │   ├── UnknownModel            404
     │   ├── UnknownStream           404  also for another owner's stream
     │   ├── UnknownDocument         404  also for another owner's document
+    │   ├── UnknownConversation     404  also for another owner's conversation
     │   ├── UnknownRoute            404
     │   ├── MethodNotAllowed        405
     │   ├── RequestTimeout          408  the request did not arrive in time
@@ -142,6 +143,13 @@ class UnknownDocument(RequestError):
     """No document of that id that belongs to this owner."""
 
     code = "document_not_found"
+    http_status = 404
+
+
+class UnknownConversation(RequestError):
+    """No conversation of that id that belongs to this owner."""
+
+    code = "conversation_not_found"
     http_status = 404
 
 

@@ -20,6 +20,9 @@ Disconnect: TypeAlias = Literal["cancel", "continue"] | float
 Interruption: TypeAlias = Literal["continue_same", "continue_any", "end"]
 """What becomes of an answer that broke off: the same model goes on, or any of the list, or it ends there."""
 
+Relation: TypeAlias = Literal["follow", "continue"]
+"""How a stream belongs to the one before it: its question follows that answer, or it goes on with that answer."""
+
 
 class TextPart(msgspec.Struct, frozen=True, gc=False):
     """The text of one part of a message's content."""
@@ -113,6 +116,19 @@ class Idempotency(msgspec.Struct, frozen=True, gc=False):
     """SHA-256 of the route and the body, in hexadecimal digits."""
 
 
+class Parent(msgspec.Struct, frozen=True, gc=False):
+    """Where a stream belongs in its conversation."""
+
+    id: str | None
+    """The stream before it; `None`: it begins the conversation, or another branch of it."""
+    relation: Relation | Literal["sibling"] = "follow"
+    """`sibling` stands in what a reader asked alone: it is resolved into the place of the stream that is named."""
+
+
+BEGINS = Parent(None)
+"""The place of a conversation's first stream."""
+
+
 class GenerationRequest(msgspec.Struct, frozen=True, gc=False):
     """One generation, as asked for."""
 
@@ -128,6 +144,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, gc=False):
     """What has no word in OpenAI's chat API, by the family of APIs it came from: for upstreams of that family alone."""
     language: str | None = None
     conversation_id: str | None = None
+    parent: Parent | None = None
+    """`None`: it is part of no conversation, or was made before streams named their parents."""
     timeouts: Timeouts = Timeouts()
     on_disconnect: Disconnect | None = None
     """`None`: as the route has it."""

@@ -152,7 +152,8 @@ def test_a_described_field_of_a_wrong_type_is_refused_by_its_name(name: str) -> 
 
 
 def test_the_options_of_a_request_are_those_that_are_read() -> None:
-    assert encoded_names(request_shapes.RequestOptions) == set(Options.__struct_fields__)
+    # How a stream belongs to its parent is part of the parent, once it was read.
+    assert encoded_names(request_shapes.RequestOptions) == {*Options.__struct_fields__, "relation"}
     assert encoded_names(request_shapes.Timers) == set(Timeouts.__struct_fields__)
 
 

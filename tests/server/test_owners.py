@@ -129,6 +129,7 @@ OPEN_PAGES = {("GET", "/chat"), ("HEAD", "/chat")}
 PARAMETERS = {
     "stream_id": "none-of-anybody-0000001",
     "document_id": "0" * 32,
+    "conversation_id": "none-of-anybody",
     "name": "offline",
     "assistant": "basic",
     "digest": "0",

@@ -1,6 +1,7 @@
-"""Conversation: what was said before under the same id is put before the question (row D1).
+"""Conversation: what was said before on the same branch of it is put before the question (row D1).
 
-A conversation is the list of streams that carry its id; nothing else is stored.
+A conversation is the list of streams that carry its id, and each names its parent: a question's history is the chain of
+its parents, not the other branches. Nothing else is stored.
 """
 
 from __future__ import annotations
@@ -10,9 +11,10 @@ from itertools import islice
 
 import msgspec
 
+from headrace.errors import UnknownStream
 from headrace.events import TextDelta
 from headrace.interfaces import Stream, StreamStore
-from headrace.requests import GenerationRequest, Message
+from headrace.requests import GenerationRequest, Message, Parent
 
 
 class Conversation:
@@ -32,12 +34,27 @@ class Conversation:
         if request.conversation_id is None or not self._turns or len(request.messages) != 1:
             return request
         # From the latest back, so that no more of a long conversation is read than is said again.
-        turns = islice(filter(None, map(_turn, self._newest_first(owner, request.conversation_id))), self._turns)
+        turns = islice(_turns(self._before(owner, request.conversation_id, request.parent)), self._turns)
         messages = [message for turn in reversed(list(turns)) for message in turn]
         return msgspec.structs.replace(request, messages=(*messages, *request.messages))
 
-    def _newest_first(self, owner: str, conversation_id: str) -> Iterator[Stream]:
-        before, limit = None, 2 * self._turns
+    def _before(self, owner: str, conversation_id: str, parent: Parent | None) -> Iterator[Stream]:
+        """The streams before one with this parent on its branch, from the latest back."""
+        seen: set[str] = set()
+        before: str | None = None
+        while parent is not None:
+            # An id is free again once its stream was deleted: only then could a chain lead back to itself.
+            if parent.id is None or parent.id in seen:
+                return
+            seen.add(parent.id)
+            try:
+                stream = self._store.open(parent.id, owner)
+            except UnknownStream:
+                return  # older than the retention, or deleted: what is left of the branch ends here
+            yield stream
+            before, parent = stream.id, stream.request.parent
+        # Streams of a time when none named a parent: one followed the other.
+        limit = 2 * self._turns
         while page := self._store.list(owner, conversation_id=conversation_id, before=before, limit=limit):
             yield from page
             if len(page) < limit:
@@ -45,9 +62,21 @@ class Conversation:
             before = page[-1].id
 
 
-def _turn(stream: Stream) -> tuple[Message, Message] | None:
-    """Question and answer of one stream; `None` while it has none, as the one being prepared."""
-    if stream.ended is None or not stream.request.messages:
-        return None
-    answer = "".join(event.text for event in stream.said() if type(event) is TextDelta and event.choice == 0)
-    return (stream.request.messages[-1], Message("assistant", answer)) if answer else None
+def _turns(newest_first: Iterator[Stream]) -> Iterator[tuple[Message, Message]]:
+    """The questions with their answers; what went on with an answer is part of it."""
+    continued = ""
+    for stream in newest_first:
+        if stream.ended is None or not stream.request.messages:
+            continue  # as the one being prepared
+        answer = _answer(stream) + continued
+        parent = stream.request.parent
+        if parent is not None and parent.relation == "continue":
+            continued = answer
+            continue
+        continued = ""
+        if answer:
+            yield stream.request.messages[-1], Message("assistant", answer)
+
+
+def _answer(stream: Stream) -> str:
+    return "".join(event.text for event in stream.said() if type(event) is TextDelta and event.choice == 0)

@@ -14,7 +14,16 @@ from typing import Annotated, Any, Literal, TypeVar, get_origin
 import msgspec
 
 from headrace.errors import InvalidRequest, MalformedBody
-from headrace.requests import Disconnect, GenerationRequest, Interruption, Message, ReaderOptions, TextPart, Timeouts
+from headrace.requests import (
+    Disconnect,
+    GenerationRequest,
+    Interruption,
+    Message,
+    Parent,
+    ReaderOptions,
+    TextPart,
+    Timeouts,
+)
 from headrace.wire import json_text
 
 DEPTH_LIMIT = 64
@@ -226,6 +235,7 @@ class Options(msgspec.Struct, frozen=True):
     rationale: bool | None = None
     event_ids: bool = False
     pace: Literal["recorded"] | None = None
+    parent: Parent | None = None
 
 
 class _BodyOptions(msgspec.Struct):
@@ -236,6 +246,8 @@ class _BodyOptions(msgspec.Struct):
     rationale: bool | None = None
     event_ids: bool | None = None
     pace: str | None = None
+    parent: str | None = None
+    relation: str | None = None
 
 
 def read_options(fields: Fields | None, headers: Mapping[str, str]) -> Options:
@@ -274,6 +286,7 @@ def read_options(fields: Fields | None, headers: Mapping[str, str]) -> Options:
         rationale=rationale,
         event_ids=bool(event_ids),
         pace=_pace(headers.get("headrace-pace", body.pace)),
+        parent=_parent(headers.get("headrace-parent", body.parent), headers.get("headrace-relation", body.relation)),
     )
 
 
@@ -293,6 +306,23 @@ def _pace(value: str | None) -> Literal["recorded"] | None:
     if value == "recorded":
         return "recorded"
     raise InvalidRequest(f'pace is {value[:50]!r}; it must be "recorded", or be left out', parameter="pace")
+
+
+def _parent(stream_id: str | None, relation: str | None) -> Parent | None:
+    match relation:
+        case None | "follow" | "sibling" | "continue":
+            pass
+        case _:
+            raise InvalidRequest(
+                f'relation is {relation[:50]!r}; it must be "follow", "sibling" or "continue"', parameter="relation"
+            )
+    if not stream_id:
+        if relation is not None:
+            raise InvalidRequest(
+                f'relation is "{relation}", but to which stream? Name it as "parent"', parameter="parent"
+            )
+        return None
+    return Parent(stream_id, relation or "follow")
 
 
 def _disconnect(value: str | float | None) -> Disconnect | None:
@@ -402,6 +432,7 @@ def generation_request(
         fields=fields.rest(),
         language=language,
         conversation_id=conversation_id,
+        parent=options.parent,
         timeouts=options.timeouts,
         on_disconnect=options.on_disconnect,
         on_interruption=options.on_interruption,

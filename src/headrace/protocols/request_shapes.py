@@ -55,6 +55,10 @@ class RequestOptions(msgspec.Struct):
     """`true`: each frame carries the offset of its event as `id:`."""
     pace: Literal["recorded"] | None = None
     """`recorded`: a stream that was recorded is replayed at its own speed."""
+    parent: Annotated[str, Meta(min_length=1)] | None = None
+    """The stream of a conversation that this one comes after. Left out: the conversation's latest."""
+    relation: Literal["follow", "sibling", "continue"] | None = None
+    """How it belongs to `parent`: a question after it, another answer beside it, or a continuation of its answer."""
 
 
 class Sampling(msgspec.Struct, kw_only=True):
@@ -342,6 +346,13 @@ class StreamChange(msgspec.Struct):
     """What shall become of a stream when its last reader leaves."""
 
     on_disconnect: Literal["cancel", "continue"] | Seconds
+
+
+class ConversationChange(msgspec.Struct):
+    """What can be changed of a conversation."""
+
+    title: Annotated[str, Meta(min_length=1, max_length=200)]
+    """Its title; line breaks become blanks."""
 
 
 class LoginRequest(msgspec.Struct):

@@ -16,7 +16,9 @@ from headrace.protocols import answer_shapes as answered
 from headrace.protocols import request_shapes as asked
 from headrace.requests import Interruption
 
-Group: TypeAlias = Literal["OpenAI", "Headrace", "Ollama", "Streams", "Documents", "Durable Streams", "Server", "Pages"]
+Group: TypeAlias = Literal[
+    "OpenAI", "Headrace", "Ollama", "Streams", "Conversations", "Documents", "Durable Streams", "Server", "Pages"
+]
 
 Flag: TypeAlias = Literal["true", "false"]
 Offset: TypeAlias = Annotated[int, Meta(ge=0, lt=10**18)]
@@ -107,6 +109,18 @@ OPTIONS = (
         "header",
         Annotated[str, Meta(pattern=f"^{_TIMERS}(,{_TIMERS})*$")],
         "The timers of this request in seconds, as `first_token=60,total=300`; 0: no limit.",
+    ),
+    Parameter(
+        "Headrace-Parent",
+        "header",
+        StreamID,
+        "The stream of a conversation that this one comes after. Left out: the conversation's latest.",
+    ),
+    Parameter(
+        "Headrace-Relation",
+        "header",
+        Literal["follow", "sibling", "continue"],
+        "How it belongs to that stream: a question after it, another answer beside it, or a continuation of it.",
     ),
     Parameter("Headrace-Early-Headers", "header", Flag, "`true`: the answer opens at once, before the first token."),
     Parameter("Headrace-Stream", "header", StreamID, "The id of the new stream, made of 128 random bits."),
@@ -399,6 +413,50 @@ DOCUMENT_DELETE = Description(
     answers=(Answer(JSON, answered.DeletedDocument),),
     parameters=(_DOCUMENT_ID,),
     errors=(404, 503),
+)
+_CONVERSATION_ID = Parameter("conversation_id", "path", str, "The id of the conversation.", "a1b2")
+CONVERSATIONS = Description(
+    group="Conversations",
+    summary="Your conversations, the one with the latest question first",
+    told="Nobody else's are among them. With `q` only those in which a question and its answer, or the title, hold all"
+    " these words, or words that begin so.",
+    answers=(Answer(JSON, answered.ConversationPage),),
+    parameters=(
+        Parameter("q", "query", Annotated[str, Meta(max_length=200)], "Words to look for. Left out: all."),
+        Parameter("limit", "query", Annotated[int, Meta(ge=1, le=100)], "The most of one page. Left out: 20."),
+        Parameter("before", "query", str, "The `last_id` of the page before: only what stands behind that one."),
+    ),
+    errors=(404,),
+)
+CONVERSATION = Description(
+    group="Conversations",
+    summary="One conversation: its title, and a page of its streams",
+    told="Each stream names its parent, so that branches can be told apart. A conversation that belongs to another"
+    " owner is not found.",
+    answers=(Answer(JSON, answered.ConversationStreams),),
+    parameters=(
+        _CONVERSATION_ID,
+        Parameter("limit", "query", Annotated[int, Meta(ge=1, le=100)], "The most streams of one page. Left out: 20."),
+        Parameter("before", "query", str, "The `last_id` of the page before: only streams that began before that one."),
+    ),
+    errors=(404,),
+)
+CONVERSATION_RENAME = Description(
+    group="Conversations",
+    summary="Give a conversation a title",
+    told="Until then its title is the beginning of its first question.",
+    body=asked.ConversationChange,
+    answers=(Answer(JSON, answered.ConversationRecord),),
+    parameters=(_CONVERSATION_ID,),
+    errors=(404,),
+)
+CONVERSATION_DELETE = Description(
+    group="Conversations",
+    summary="Forget a conversation with all its streams",
+    told="Those that are running are cancelled first. Readers that are attached read them to their end.",
+    answers=(Answer(JSON, answered.ConversationDeleted),),
+    parameters=(_CONVERSATION_ID,),
+    errors=(404,),
 )
 LOGIN = Description(
     group="Server",

@@ -5,7 +5,6 @@ What is served at which path is in `headrace.server.routes`; how a stream is sen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple, cast
 
 import msgspec
@@ -13,8 +12,7 @@ from starlette.types import Receive, Scope
 
 from headrace.errors import InvalidRequest, UnknownRoute
 from headrace.identifiers import is_stream_id
-from headrace.interfaces import Middleware, ReaderProtocol, Stream
-from headrace.middleware.conversation import Conversation
+from headrace.interfaces import ReaderProtocol, Stream
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.reading import flag
 from headrace.requests import GenerationRequest, ReaderOptions
@@ -148,17 +146,10 @@ def generates(name: str, *, stream: bool | None = None) -> Handler:
             asked.request,
             caller_of(scope),
             stream_id=asked.stream_id,
-            middleware=_conversation(house, asked.request),
         )
         await answer(house, protocol, scope, started, asked.options, early_headers=asked.early_headers)
 
     return handle
-
-
-def _conversation(house: House, request: GenerationRequest) -> Sequence[Middleware]:
-    if request.conversation_id is None:
-        return ()
-    return (Conversation(house.store, house.settings.assistants["basic"].history_turns),)
 
 
 async def chat_assistant(house: House, scope: Scope, receive: Receive) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from headrace.clock import Clock
-from headrace.errors import Unauthorized
+from headrace.errors import Unauthorized, UnknownStream
 from headrace.interfaces import Middleware, Stream, StreamStore
 from headrace.keys.keyring import REVOKED, Keyring
 from headrace.keys.sessions import Sessions
@@ -16,15 +16,17 @@ from headrace.knowledge.shelves import Shelves
 from headrace.middleware.conversation import Conversation
 from headrace.middleware.persona import Persona
 from headrace.observers.request_log import RequestLog
-from headrace.requests import GenerationRequest, ReaderOptions
+from headrace.requests import BEGINS, GenerationRequest, ReaderOptions
 from headrace.runs import Runs
 from headrace.runs.registry import KEY_REVOKED
 from headrace.server.callers import LOCAL, Caller
 from headrace.server.delivery import Served
 from headrace.server.idempotency import stream_to_join
+from headrace.server.placing import placed
 from headrace.server.readers import Readers
 from headrace.settings import AssistantSettings, Settings
 from headrace.streams.byte_logs import ByteLogs
+from headrace.streams.conversations import Conversations
 
 
 @dataclass(slots=True)
@@ -34,6 +36,8 @@ class House:
     settings: Settings
     clock: Clock
     store: StreamStore
+    conversations: Conversations
+    """What is known of them beside their streams."""
     runs: Runs
     log: RequestLog
     byte_logs: ByteLogs
@@ -53,8 +57,16 @@ class House:
         *,
         stream_id: str | None = None,
         middleware: Sequence[Middleware] = (),
+        history_turns: int | None = None,
     ) -> Stream:
         """Starts a generation and gives its stream; or that of the first, where the request is one sent again.
+
+        Args:
+            request: what is asked; part of a conversation where it names one, or a stream of one.
+            caller: who asks.
+            stream_id: the id its stream shall have.
+            middleware: prepares the request, behind what was said before in the conversation.
+            history_turns: how much of that at the most; `None`: as much as the assistant `basic`.
 
         Raises:
             RequestError: it cannot be started; nothing has begun.
@@ -64,6 +76,11 @@ class House:
         self.readers.check()  # nothing begins that nobody could read
         if not request.model:
             request = msgspec.structs.replace(request, model=self.runs.models.default)
+        if request.conversation_id is not None or request.parent is not None:
+            request = placed(self.store, request, caller.owner)
+            if request.parent != BEGINS:
+                turns = self.settings.assistants["basic"].history_turns if history_turns is None else history_turns
+                middleware = (Conversation(self.store, turns), *middleware)
         key = caller.key
         if key is None or self.keyring is None:
             return self.runs.start(request, caller.owner, stream_id=stream_id, middleware=middleware)
@@ -71,6 +88,26 @@ class House:
         stream = self.runs.start(request, caller.owner, stream_id=stream_id, middleware=middleware)
         self.keyring.started(key, stream)
         return stream
+
+    async def delete_conversation(self, conversation_id: str, owner: str) -> int:
+        """Cancels and forgets every stream of a conversation, and gives how many there were.
+
+        Raises:
+            UnknownConversation: the owner has none of that id.
+            StoreError: not all could be forgotten for good.
+        """
+        await self.conversations.find(owner, conversation_id)
+        deleted = 0
+        while page := self.store.list(owner, conversation_id=conversation_id):
+            for stream in page:
+                self.runs.cancel(stream)
+            for stream in page:
+                try:
+                    await self.runs.delete(stream)
+                except UnknownStream:
+                    continue  # somebody else deleted it meanwhile
+                deleted += 1
+        return deleted
 
     async def start_assistant(
         self, request: GenerationRequest, assistant: AssistantSettings, caller: Caller, *, stream_id: str | None = None
@@ -81,17 +118,21 @@ class House:
             RequestError: it cannot be started; nothing has begun.
         """
         # A conversation that begins here has no history to look for.
-        new = request.conversation_id is None
+        new = request.conversation_id is None and request.parent is None
         request = msgspec.structs.replace(
             request,
             model=request.model or assistant.model or self.runs.models.default,
             language=request.language or assistant.language,
             conversation_id=self.runs.identifiers.new() if new else request.conversation_id,
+            parent=BEGINS if new else request.parent,
         )
-        middleware: list[Middleware] = [Persona(assistant.instructions)]
-        if not new:
-            middleware.insert(0, Conversation(self.store, assistant.history_turns))
-        return await self.start(request, caller, stream_id=stream_id, middleware=middleware)
+        return await self.start(
+            request,
+            caller,
+            stream_id=stream_id,
+            middleware=(Persona(assistant.instructions),),
+            history_turns=assistant.history_turns,
+        )
 
     def cancel(self, stream: Stream) -> None:
         """Stops a generation, up to its upstream. One that has ended stays as it is."""

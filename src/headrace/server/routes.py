@@ -13,6 +13,12 @@ from headrace.clock import utc_timestamp
 from headrace.protocols import PROTOCOLS
 from headrace.runs import Upstream
 from headrace.server import describing as told
+from headrace.server.conversation_routes import (
+    delete_conversation,
+    list_conversations,
+    rename_conversation,
+    show_conversation,
+)
 from headrace.server.describing import Description
 from headrace.server.document_routes import add_document, delete_document, list_documents, show_document
 from headrace.server.doors import Door, Handler
@@ -36,6 +42,8 @@ from headrace.server.stream_routes import (
 from headrace.wire import json_text
 
 ASSISTANT_PATH = "/chat/{assistant}"
+CONVERSATION_PATH = "/v1/conversations/{conversation_id:path}"
+"""Readers choose these ids: they may hold slashes."""
 
 
 def routes(house: House) -> list[Route]:
@@ -81,6 +89,10 @@ def routes(house: House) -> list[Route]:
         door("/v1/documents", ["GET"], list_documents, told.DOCUMENTS),
         door("/v1/documents/{document_id}", ["GET"], show_document, told.DOCUMENT),
         door("/v1/documents/{document_id}", ["DELETE"], delete_document, told.DOCUMENT_DELETE),
+        door("/v1/conversations", ["GET"], list_conversations, told.CONVERSATIONS),
+        door(CONVERSATION_PATH, ["GET"], show_conversation, told.CONVERSATION),
+        door(CONVERSATION_PATH, ["PATCH"], rename_conversation, told.CONVERSATION_RENAME),
+        door(CONVERSATION_PATH, ["DELETE"], delete_conversation, told.CONVERSATION_DELETE),
         door("/login", ["POST"], login, told.LOGIN),
         door("/logout", ["POST"], logout, told.LOGOUT),
         door("/health", ["GET"], health, told.HEALTH),

@@ -5,7 +5,7 @@ A stream of somebody else's answers exactly as one that does not exist (L13).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 
@@ -44,14 +44,7 @@ async def list_streams(house: House, scope: Scope, receive: Receive) -> None:
         limit=limit + 1,
     )
     listed = [stream_object(stream) for stream in found[:limit]]
-    body = {
-        "object": "list",
-        "data": listed,
-        "has_more": len(found) > limit,
-        "first_id": listed[0]["id"] if listed else None,
-        "last_id": listed[-1]["id"] if listed else None,
-    }
-    send_json(scope, json_text.encode(body))
+    send_json(scope, json_text.encode({"object": "list", **page_object(listed, has_more=len(found) > limit)}))
 
 
 async def show_stream(house: House, scope: Scope, receive: Receive) -> None:
@@ -136,10 +129,21 @@ async def delete_stream(house: House, scope: Scope, receive: Receive) -> None:
     send_json(scope, json_text.encode({"id": stream.id, "object": "stream", "deleted": True}))
 
 
+def page_object(listed: Sequence[Mapping[str, object]], *, has_more: bool) -> dict[str, object]:
+    """A page of a list, as every list of ours is written."""
+    return {
+        "data": listed,
+        "has_more": has_more,
+        "first_id": listed[0]["id"] if listed else None,
+        "last_id": listed[-1]["id"] if listed else None,
+    }
+
+
 def stream_object(stream: Stream) -> dict[str, object]:
     """A stream as our own routes write it."""
     events = stream.beginning or stream.read(0, 1)
     started = events[0] if events and isinstance(events[0], Started) else None
+    parent = stream.request.parent
     known: dict[str, object] = {
         "id": stream.id,
         "object": "stream",
@@ -147,6 +151,8 @@ def stream_object(stream: Stream) -> dict[str, object]:
         "state": _state(stream),
         "created_at": None if started is None else utc_timestamp(started.created_ns),
         "conversation_id": stream.request.conversation_id,
+        "parent": None if parent is None else parent.id,
+        "relation": None if parent is None else parent.relation,
         "language": stream.request.language,
         "question": _question(stream),
         "events": stream.length,

@@ -30,6 +30,7 @@ from headrace.server.readers import Readers
 from headrace.settings import Settings, StoreSettings, UpstreamSettings
 from headrace.streams.byte_log_file import ByteLogFile
 from headrace.streams.byte_logs import ByteLogs
+from headrace.streams.conversations import Conversations
 from headrace.streams.journaled import JournaledStore
 from headrace.streams.memory import MemoryStore
 
@@ -54,7 +55,12 @@ async def open_house(
     """
     clock = SystemClock()
     async with AsyncExitStack() as stack:
-        store = open_store(settings.store, clock) if keeps_streams else _in_memory(settings.store, clock)
+        conversations = Conversations(_conversations_path(settings.store) if keeps_streams else None)
+        stack.push_async_callback(conversations.close)
+        if keeps_streams:
+            store = open_store(settings.store, clock, conversations)
+        else:
+            store = _in_memory(settings.store, clock, conversations)
         stack.push_async_callback(store.close)
         shelves = _shelves(settings, clock, stack, keeps_streams=keeps_streams)
         upstreams = {OFFLINE: Upstream(OFFLINE, OfflineProvider(shelves.search), settings.timeouts)}
@@ -98,23 +104,24 @@ async def open_house(
         stack.push_async_callback(byte_logs.close)
         readers = Readers(most=settings.server.max_readers, most_per_stream=settings.server.max_readers_per_stream)
         sessions = None if keyring is None else Sessions(clock)
-        yield House(settings, clock, store, runs, log, byte_logs, readers, shelves, keyring, sessions)
+        yield House(settings, clock, store, conversations, runs, log, byte_logs, readers, shelves, keyring, sessions)
 
 
-def open_store(settings: StoreSettings, clock: Clock) -> StreamStore:
-    """The store that these settings describe. Needs a running event loop; close it.
+def open_store(settings: StoreSettings, clock: Clock, conversations: Conversations | None = None) -> StreamStore:
+    """The store that these settings describe, which tells `conversations`. Needs a running event loop; close it.
 
     Raises:
         SettingsError: its file cannot be used, or another process uses it.
     """
     if settings.kind == "memory":
-        return _in_memory(settings, clock)
+        return _in_memory(settings, clock, conversations)
     return JournaledStore(
         clock,
         store_path(settings),
         settings.retention_hours * 3600,
         durability=settings.durability,
         retained_bytes=settings.retention_megabytes << 20,
+        conversations=conversations,
     )
 
 
@@ -127,14 +134,27 @@ def store_path(settings: StoreSettings) -> Path:
     return user_data_path("headrace") / "headrace.db"
 
 
+def _conversations_path(settings: StoreSettings) -> Path | None:
+    """The file of titles and words, beside that of the `sqlite` store; `None`: they are kept in memory, as streams."""
+    if settings.kind == "memory":
+        return None
+    path = store_path(settings).resolve()  # as the store does: one file under two names is one
+    return path.with_name(path.name + ".conversations")
+
+
 def _byte_log_file(settings: StoreSettings) -> ByteLogFile:
     """Beside the store's own file, whose lock holds for both."""
     path = store_path(settings)
     return ByteLogFile(path.with_name(f"{path.stem}-byte-logs{path.suffix or '.db'}"), settings.durability)
 
 
-def _in_memory(settings: StoreSettings, clock: Clock) -> MemoryStore:
-    return MemoryStore(clock, settings.retention_hours * 3600, stream_limit_bytes=settings.stream_limit_megabytes << 20)
+def _in_memory(settings: StoreSettings, clock: Clock, conversations: Conversations | None) -> MemoryStore:
+    return MemoryStore(
+        clock,
+        settings.retention_hours * 3600,
+        stream_limit_bytes=settings.stream_limit_megabytes << 20,
+        conversations=conversations,
+    )
 
 
 def _shelves(settings: Settings, clock: Clock, stack: AsyncExitStack, *, keeps_streams: bool) -> Shelves:

@@ -223,6 +223,13 @@ class Database:
         rows = self._connection.execute(f"SELECT {_COLUMNS} FROM streams WHERE ended_ns IS NULL ORDER BY number")
         return [Row(*row) for row in rows]
 
+    def in_conversations(self) -> list[tuple[int, str, str]]:
+        """Number, owner and id of every stream that is part of a conversation and has ended, the oldest first."""
+        return self._connection.execute(
+            "SELECT number, owner, id FROM streams WHERE conversation_id IS NOT NULL AND ended_ns IS NOT NULL "
+            "ORDER BY number"
+        ).fetchall()
+
     def numbered(self, number: int) -> Row | None:
         """The stream of that number."""
         row = self._connection.execute(f"SELECT {_COLUMNS} FROM streams WHERE number = ?", (number,)).fetchone()

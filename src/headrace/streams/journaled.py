@@ -23,6 +23,7 @@ from headrace.errors import SettingsError, StoreError, StoreInUse, StreamExists,
 from headrace.interfaces import LIST_LIMIT, Stream, StreamState
 from headrace.requests import GenerationRequest
 from headrace.streams import records
+from headrace.streams.conversations import Conversations
 from headrace.streams.database import Database, Durability, Row
 from headrace.streams.file_lock import FileLock
 from headrace.streams.journal import JOURNAL_BYTES, Journal
@@ -58,10 +59,12 @@ class JournaledStore:
         retained_bytes: int = 10 << 30,
         remembered_bytes: int = REMEMBERED_BYTES,
         journal_bytes: int = JOURNAL_BYTES,
+        conversations: Conversations | None = None,
     ) -> None:
         self.unfinished: Sequence[JournaledStream] = ()
         """The streams that had not ended when the process before this one did. Nothing runs them: end them."""
         self._clock = clock
+        self._index = conversations
         self._retention_ns = int(retention_seconds * 1e9)
         self._retained_bytes = retained_bytes
         self._remembered_bytes = remembered_bytes
@@ -90,7 +93,7 @@ class JournaledStore:
             copying = Database.open_for_checkpoints(path)
             self._journal = Journal(writing, copying, journal_bytes=journal_bytes)
             self._number = 0
-            self._restore()
+            self._restore(path)
         except (sqlite3.Error, msgspec.DecodeError) as error:
             self._lock.close()
             raise SettingsError(f"{path} is damaged: it cannot be read ({error}). {_ELSEWHERE}") from error
@@ -218,6 +221,8 @@ class JournaledStore:
         self._owners.setdefault(owner, {})[stream.number] = stream
         if request.conversation_id is not None:
             self._conversations.setdefault((owner, request.conversation_id), {})[stream.number] = stream
+            if self._index is not None:
+                self._index.begin(owner, stream.id, request, stream.created_unix_ns)
         if request.idempotency is not None:
             self._keys[owner, request.idempotency.key] = stream
 
@@ -235,6 +240,8 @@ class JournaledStore:
         assert isinstance(stream, JournaledStream)
         if stream.deleted:
             return
+        if self._index is not None:
+            self._index.finish(stream)
         self._ended[stream] = size = about_bytes(stream)
         self._ended_bytes += size
         self._remember_less()
@@ -274,6 +281,8 @@ class JournaledStore:
             opened = self._opened.get(number)
             if opened is not None and opened.readers:
                 self._ask(opened.hold)
+        if self._index is not None:
+            self._index.forget([(owner, stream_id) for _, owner, stream_id in streams])
         numbers = [number for number, _, _ in streams]
         self._deleted.update(numbers)
         self._journal.delete(numbers, self._deleted.difference_update)
@@ -290,7 +299,7 @@ class JournaledStore:
         except sqlite3.Error as error:
             raise StoreError(f"the store of streams cannot be read ({error})") from error
 
-    def _restore(self) -> None:
+    def _restore(self, path: Path) -> None:
         """Takes in what the process before this one left: streams in the journal, and those that had not ended."""
         by_number: dict[int, JournaledStream | None] = {}
         highest = self._reading.highest_number()
@@ -323,6 +332,8 @@ class JournaledStore:
         self._number = highest
         # Only now is known which are left: of several that had the same id, one after the other, the last.
         streams = [stream for _, stream in sorted(by_number.items()) if stream is not None]
+        if self._index is not None:
+            self._index.catch_up(path, set(deleted), {(stream.owner, stream.id) for stream in streams})
         for stream in streams:
             self._shelve(stream)
         for stream in streams:

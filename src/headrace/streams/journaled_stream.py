@@ -29,11 +29,11 @@ class JournaledStream(MemoryStream):
         "_at_once",
         "_broken",
         "_closed",
-        "_created_unix_ns",
         "_journal",
         "_on_broken",
         "_shown",
         "_stored",
+        "created_unix_ns",
         "deleted",
         "number",
     )
@@ -53,7 +53,8 @@ class JournaledStream(MemoryStream):
         self._on_broken = on_broken
         self.number = entry.number
         self.deleted = False
-        self._created_unix_ns = entry.created_ns
+        self.created_unix_ns = entry.created_ns
+        """When it was created, nanoseconds since 1970 UTC."""
         self._journal = journal
         self._at_once = at_once
         self._shown = 0
@@ -153,7 +154,7 @@ class JournaledStream(MemoryStream):
     @property
     def ended_unix_ns(self) -> int:
         """Wall time of its last event so far, nanoseconds since 1970 UTC."""
-        return self._created_unix_ns + (self._times[-1] if self._times else 0)
+        return self.created_unix_ns + (self._times[-1] if self._times else 0)
 
     def restore_chunk(self, chunk: records.Chunk) -> None:
         """Takes in the next piece of it that is in the file."""
@@ -192,14 +193,14 @@ class JournaledStream(MemoryStream):
         events = self._events
         ended_ns = None
         if length and type(events[length - 1]) is Ended:
-            ended_ns = self._created_unix_ns + self._times[length - 1]
+            ended_ns = self.created_unix_ns + self._times[length - 1]
         row = Row(
             self.number,
             self.owner,
             self.id,
             self.request.conversation_id,
             None if self.request.idempotency is None else self.request.idempotency.key,
-            self._created_unix_ns,
+            self.created_unix_ns,
             ended_ns,
             length,
             bytes(records.encode_request(self.request)),

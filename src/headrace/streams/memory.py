@@ -18,6 +18,7 @@ from headrace.errors import BelowHorizon, StreamExists, UnknownStream
 from headrace.events import Ended, Event, ReasoningDelta, Status, TextDelta, ToolCallDelta
 from headrace.interfaces import LIST_LIMIT, Batch, Stream, StreamState
 from headrace.requests import GenerationRequest
+from headrace.streams.conversations import Conversations
 from headrace.streams.joining import joined
 
 # How many events one `read` gives at the most. Deltas of a token or two make about 64 KiB of frames out of 256.
@@ -173,6 +174,7 @@ class MemoryStore:
         retained_bytes: about how much ended streams may take altogether.
         stream_limit_bytes: about how much one stream that goes on may take. Of one that takes more, the events of its
             first part are let go, and what they said is kept in one piece.
+        conversations: told of streams that begin, end and go.
     """
 
     def __init__(
@@ -181,8 +183,10 @@ class MemoryStore:
         retention_seconds: float,
         retained_bytes: int = 256 << 20,
         stream_limit_bytes: int = 64 << 20,
+        conversations: Conversations | None = None,
     ) -> None:
         self._clock = clock
+        self._index = conversations
         self._retention_ns = int(retention_seconds * 1e9)
         self._most_bytes = retained_bytes
         self._most_stream_bytes = stream_limit_bytes
@@ -213,6 +217,8 @@ class MemoryStore:
             self._keys[owner, request.idempotency.key] = stream
         if request.conversation_id is not None:
             self._conversations.setdefault((owner, request.conversation_id), []).append(stream)
+            if self._index is not None:
+                self._index.begin(owner, stream_id, request, self._clock.unix_ns())
         return stream
 
     def open(self, stream_id: str, owner: str) -> MemoryStream:
@@ -297,6 +303,8 @@ class MemoryStore:
     def _keep(self, stream: MemoryStream) -> None:
         if self._streams.get((stream.owner, stream.id)) is not stream:
             return  # deleted while it was going on
+        if self._index is not None:
+            self._index.finish(stream)
         del self._running[stream]
         self._ended[stream] = size = about_bytes(stream)
         self._ended_bytes += size
@@ -319,6 +327,8 @@ class MemoryStore:
             conversation.remove(stream)
             if not conversation:
                 del self._conversations[stream.owner, conversation_id]
+            if self._index is not None:
+                self._index.forget([(stream.owner, stream.id)])
 
 
 # What a stream, and an event with a delta of a token or two, take in CPython 3.11.
