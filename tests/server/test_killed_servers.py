@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import requests
 from tests.server.conftest import DEADLINE_SECONDS, Process, process
+from tests.server.talking import talking
 
 from headrace.testing.paced import PacedAnswer
 from headrace.testing.upstream import Exchange, ScriptedUpstream, answer, text_chunk
@@ -133,6 +134,29 @@ async def test_l7_an_answer_that_shall_be_carried_on_is_gone_on_with_after_a_kil
     assert [frame["type"] for frame in frames].count("start") == 1
     assert any(frame.get("phase") == "continued" for frame in frames)
     assert next(frame for frame in frames if frame["type"] == "done")["finish_reason"] == "stop"
+
+
+async def test_l7_a_socket_resumes_after_a_kill_and_is_told_that_its_answer_was_interrupted(tmp_path: Path) -> None:
+    async def hang(exchange: Exchange) -> None:
+        await exchange.head()
+        await exchange.chunk(text_chunk("The mill grinds wheat,"))
+        await exchange.left()
+
+    async with ScriptedUpstream(hang) as upstream:
+        settings = f'[[upstreams]]\nname = "lab"\nbase_url = "{upstream.base_url}"\n'
+        with process(tmp_path, settings) as server:
+            async with talking(server.port) as client:
+                await client.say({"model": "lab/m", "messages": [{"role": "user", "content": "Mill?"}]})
+                heard = [await client.hear(), await client.hear()]
+                server.popen.kill()
+                server.popen.wait()
+        with process(tmp_path, settings) as server:
+            async with talking(server.port) as client:
+                await client.say(type="resume", stream_id=heard[0]["headrace"]["stream_id"], after=0)
+                rest = await client.answer()
+    assert rest[0] == heard[1], "what was shown is there"
+    assert rest[-1]["error"]["code"] == "interrupted"
+    assert "usage" in rest[-1]
 
 
 def follow(server: Process, stream_id: str) -> list[bytes]:

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import anyio.to_thread
 import pytest
+from tests.server.bare_sockets import bare
 from tests.server.conftest import DEADLINE_SECONDS, Process, process, until
 from tests.server.raw import converse, request
 from tests.server.reader import asking, chat, connected, encoded, query
+from tests.server.talking import said_in, talking
 
 from headrace.protocols import PROTOCOLS
 from headrace.testing.upstream import DONE, Exchange, ScriptedUpstream, finish_chunk, text_chunk
@@ -144,6 +146,35 @@ async def test_a_second_ctrl_c_does_not_wait(tmp_path: Path, first: signal.Signa
             assert loop.time() - forced_at < 2
         await upstream.emptied()
     assert not [line for line in server.log if line["level"] == "error"]
+
+
+async def test_answers_over_sockets_are_finished_and_their_sockets_closed_with_1001(tmp_path: Path) -> None:
+    async with served(tmp_path, 20) as (server, lasting, _), talking(server.port) as client:
+        await client.say(chat(), request_id="r")
+        stream_id = (await client.hear())["headrace"]["stream_id"]
+        assert said_in([await client.hear()]) == "One"
+        async with talking(server.port) as idle:
+            server.popen.send_signal(signal.SIGTERM)
+            assert (await idle.closed())[0] == 1001
+        await client.say(chat())
+        assert (await client.hear())["error"]["code"] == "overloaded"
+        # Somebody who lost the connection may still come back to what runs.
+        async with talking(server.port) as returned:
+            await returned.say(type="resume", stream_id=stream_id)
+            assert (await returned.hear())["headrace"]["seq"] == 0
+            lasting.go_on.set()
+            for each in (client, returned):
+                assert said_in(await each.answer()).endswith(", two")
+                assert (await each.closed())[0] == 1001
+        assert await exit_code(server) == 0
+    assert not [line for line in server.log if line["level"] == "error"]
+
+
+async def test_an_idle_socket_that_never_answers_does_not_hold_it_up(tmp_path: Path) -> None:
+    async with served(tmp_path, 60) as (server, _, _), bare(server.port) as socket:
+        server.popen.send_signal(signal.SIGTERM)
+        assert (await socket.closed())[0] == 1001
+        assert await exit_code(server) == 0, "in much less time than what runs is given"
 
 
 async def test_an_idle_connection_does_not_hold_it_up(tmp_path: Path) -> None:
