@@ -1,8 +1,10 @@
 """What is known of conversations beside their streams: their titles, and an index of the words said in them.
 
 Kept by a thread of its own in a file of its own (or in memory), so that no stream waits for it: the stores tell of a
-stream that begins, ends or is forgotten, and that costs the event loop a line in a list. All but the titles that people
-gave can be made again from the streams; what is missing after a crash is, when the file is opened next.
+stream that begins, ends or is forgotten, and that costs the event loop a line in a list. The lines are written a
+hundred at a time, a few times a second, so that indexing takes a small share of a busy server; who asks is answered
+with all of them written. All but the titles that people gave can be made again from the streams; what is missing after a crash is,
+when the file is opened next.
 
 Of a stream that is part of no conversation nothing is kept, and until there is one neither thread nor file is opened.
 """
@@ -37,6 +39,11 @@ MOST_CHARACTERS = 1_000_000
 # How many changes are written at once, and how many streams of an older file are read at once: some milliseconds' work.
 CHANGES_AT_ONCE = 100
 CAUGHT_UP_AT_ONCE = 10
+PAUSE_SECONDS = 0.2
+"""Between two such writes, as long as no more than `MOST_WAITING` changes wait."""
+MOST_WAITING = 20_000
+# The event loop puts the words of this many events together in about half a millisecond.
+MANY_EVENTS = 5_000
 
 Result = TypeVar("Result")
 Key: TypeAlias = tuple[str, str]
@@ -56,6 +63,7 @@ class Conversations:
         self._file: ConversationFile | None = None
         self._changes: deque[Callable[[ConversationFile], None]] = deque()
         self._scheduled = False
+        self._pause: asyncio.TimerHandle | None = None
         self._closed = False
 
     def begin(self, owner: str, stream_id: str, request: GenerationRequest, created_ns: int) -> None:
@@ -66,12 +74,18 @@ class Conversations:
 
     def finish(self, stream: Stream) -> None:
         """A stream has ended: its words can be found from now on."""
-        if stream.request.conversation_id is not None:
+        if stream.request.conversation_id is None:
+            return
+        if stream.length > MANY_EVENTS:
+            # They are put together by the thread, and the stream stays in memory until then.
             self._change(lambda file: file.write_words(stream.owner, stream.id, words_of(stream)))
+            return
+        owner, stream_id, words = stream.owner, stream.id, words_of(stream)
+        self._change(lambda file: file.write_words(owner, stream_id, words))
 
     def forget(self, streams: Sequence[Key]) -> None:
         """Streams were deleted, or are older than the retention. A conversation goes with the last of its streams."""
-        if self._path is not None or self._writer is not None:
+        if self._path is not None or self._writer is not None or self._changes:
             self._change(lambda file: file.forget(streams))
 
     def catch_up(self, store: Path, deleted: Collection[int], present: Collection[Key]) -> None:
@@ -120,18 +134,32 @@ class Conversations:
 
     async def close(self) -> None:
         """Writes what is left, and closes the file."""
-        if self._writer is not None:
-            self._closed = True
-            self._writer.put(self._last, lambda _: None)
-            await self._writer.close()
+        self._closed = True
+        if self._pause is not None:
+            self._pause.cancel()
+        if self._writer is None and (self._path is None or not self._changes):
+            return  # nothing was opened, and nothing has to be
+        writer = self._thread()
+        writer.put(self._last, lambda _: None)
+        await writer.close()
 
     # --- on the event loop
 
     def _change(self, change: Callable[[ConversationFile], None]) -> None:
         self._changes.append(change)
         if not self._scheduled and not self._closed:
-            self._scheduled = True
-            self._thread().put(self._write_some, self._written)
+            self._schedule()
+
+    def _schedule(self) -> None:
+        """Has the next changes written: soon, or at once where too many wait."""
+        self._scheduled = True
+        if len(self._changes) > MOST_WAITING:
+            self._write()
+        else:
+            self._pause = asyncio.get_running_loop().call_later(PAUSE_SECONDS, self._write)
+
+    def _write(self) -> None:
+        self._thread().put(self._write_some, self._written)
 
     def _thread(self) -> Writer:
         if self._writer is None:
@@ -142,9 +170,8 @@ class Conversations:
         if isinstance(more, Exception):
             # What is missing in the file is taken in when it is opened next.
             logger.error("the list of conversations could not be written (%s)", more)
-        elif more and not self._closed:
-            self._scheduled = True
-            self._thread().put(self._write_some, self._written)
+        elif more and not self._closed and not self._scheduled:
+            self._schedule()
 
     async def _ask(self, question: Callable[[ConversationFile], Result]) -> Result:
         answered: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
