@@ -2,6 +2,9 @@
 import { HeadraceError, errorOf } from "./errors.js";
 import { Stream } from "./stream.js";
 
+/** How long an answer may take that is not a stream: a connection can be dead without anybody having been told. */
+const ANSWER_SECONDS = 15;
+
 /** A client of one server. Nothing is opened before something is asked. */
 export class Client {
   /** @param {{ url?: string, key?: string | null }} options `url`: of the server; left out: the one the page came from. */
@@ -13,10 +16,10 @@ export class Client {
   /**
    * Asks a question. The stream has its id before the request leaves, so it can be resumed whatever happens to that.
    * @param {Record<string, unknown>} question The body of `POST /chat/{assistant}`.
-   * @param {{ assistant?: string, id?: string }} options
+   * @param {{ assistant?: string, id?: string }} options `id`: left out, one that nobody else has.
    */
-  ask(question, { assistant = "basic", id = newId() } = {}) {
-    return new Stream(this, { id, question, assistant });
+  ask(question, { assistant = "basic", id } = {}) {
+    return new Stream(this, { id: id ?? newId(), unique: id === undefined, question, assistant });
   }
 
   /**
@@ -33,9 +36,9 @@ export class Client {
     return this._json(`/v1/streams/${encodeURIComponent(id)}/cancel`, { method: "POST" });
   }
 
-  /** What is known of a stream. @param {string} id @param {RequestInit} options */
-  async show(id, options = {}) {
-    return this._json(`/v1/streams/${encodeURIComponent(id)}`, options);
+  /** What is known of a stream. @param {string} id */
+  async show(id) {
+    return this._json(`/v1/streams/${encodeURIComponent(id)}`);
   }
 
   /**
@@ -81,9 +84,18 @@ export class Client {
   }
 
   async _json(path, options = {}) {
-    const response = await this.fetch(path, options);
-    if (!response.ok) throw await errorOf(response);
-    return response.json();
+    const late = new AbortController();
+    const timer = setTimeout(() => late.abort(), ANSWER_SECONDS * 1000);
+    try {
+      const response = await this.fetch(path, { ...options, signal: late.signal });
+      if (!response.ok) throw await errorOf(response);
+      return await response.json();
+    } catch (error) {
+      if (!late.signal.aborted) throw error;
+      throw new HeadraceError(`the server did not answer in ${ANSWER_SECONDS} s`, { body: error });
+    } finally {
+      clearTimeout(timer);
+    }
   }
 }
 

@@ -13,10 +13,10 @@ const HEADERS = { "Headrace-Event-Ids": "true", "Headrace-Heartbeat": String(HEA
 export class Stream {
   /**
    * @param {import("./client.js").Client} client
-   * @param {{ id: string, after?: number, question?: Record<string, unknown> | null, assistant?: string }} about
-   *   `question`: the body that asks for the stream, where it is not there yet.
+   * @param {{ id: string, unique?: boolean, after?: number, question?: Record<string, unknown> | null, assistant?: string }} about
+   *   `question`: the body that asks for the stream, where it is not there yet; `unique`: nobody else can have its id.
    */
-  constructor(client, { id, after = -1, question = null, assistant = "basic" }) {
+  constructor(client, { id, unique = false, after = -1, question = null, assistant = "basic" }) {
     this.id = id;
     /** The offset of the last event that was given. */
     this.offset = after;
@@ -28,6 +28,7 @@ export class Stream {
     this._client = client;
     this._question = question;
     this._assistant = assistant;
+    this._unique = unique;
     this._left = new AbortController();
     this._cancelledHere = false;
     this._wake = () => {};
@@ -110,8 +111,7 @@ export class Stream {
   /** Joins the stream where it was left; asks for it where it is not there yet. */
   async _open(signal) {
     if (this._question !== null && this.offset < 0 && this.connection.attempt === 0) return this._ask(signal);
-    const path = `/v1/streams/${encodeURIComponent(this.id)}/events?after=${this.offset}`;
-    const response = await this._client.fetch(path, { headers: HEADERS, signal });
+    const response = await this._join(signal);
     if (response.ok) return response;
     const error = await errorOf(response);
     // The question never arrived. It is asked again under the same id, so that it cannot be asked twice.
@@ -131,13 +131,22 @@ export class Stream {
       body: JSON.stringify({ ...this._question, stream: true }),
       signal,
     });
-    if (!response.ok) throw await errorOf(response);
-    return response;
+    if (response.ok) return response;
+    const error = await errorOf(response);
+    // A browser sends a question again by itself where its connection broke before a word came back: it did arrive.
+    const joined = error.code === "stream_exists" && this._unique ? await this._join(signal) : null;
+    if (joined?.ok) return joined;
+    throw error;
+  }
+
+  async _join(signal) {
+    const path = `/v1/streams/${encodeURIComponent(this.id)}/events?after=${this.offset}`;
+    return this._client.fetch(path, { headers: HEADERS, signal });
   }
 
   async _endedMeanwhile() {
     try {
-      return (await this._client.show(this.id, { signal: AbortSignal.timeout(10_000) })).state === "ended";
+      return (await this._client.show(this.id)).state === "ended";
     } catch (error) {
       if (error instanceof HeadraceError && error.status === 404 && this._question !== null) return false;
       throw error;
