@@ -54,6 +54,8 @@ export class Answer {
     /** @type {import("../client/stream.js").Stream | null} */
     this._stream = null;
     this._stopping = false;
+    /** Whether the server has not heard of it yet. */
+    this._stopOwed = false;
     this._before = "";
     this._model = "";
     /** @type {Frame[]} */
@@ -94,11 +96,13 @@ export class Answer {
     });
   }
 
-  /** Stops it for everybody, up to the upstream. What was said stays. */
+  /** Stops it for everybody, up to the upstream; while the server is away, as soon as it is back. What was said stays. */
   async stop() {
     if (this._stream === null) return;
     this._stopping = true;
+    this._stopOwed = true;
     await this._stream.cancel();
+    this._stopOwed = false;
   }
 
   /** Leaves it; it goes on. */
@@ -124,6 +128,7 @@ export class Answer {
     });
     stream.onconnection = (state) => {
       if (live) this.connection.value = { ...state, since: Date.now() };
+      if (state.name === "live" && this._stopOwed) this.stop().catch(() => {}); // cut off again: owed until the next time
     };
     try {
       for await (const events of stream) {
@@ -140,7 +145,7 @@ export class Answer {
       });
     }
     this._stream = null;
-    this._stopping = false;
+    this._stopping = this._stopOwed = false;
     this._changed();
   }
 
