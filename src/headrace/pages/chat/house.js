@@ -74,8 +74,8 @@ export class House {
       if (address() !== null) await this._try(() => this.conversation.value.look());
       if (this.listed) await this._try(() => this.shelf.look());
     }
-    clearTimeout(this._timer);
     if (this.awayUntil.value !== null) return; // it is looked for already
+    clearTimeout(this._timer);
     const seconds = this.running.value === null ? LOOK_SECONDS : LOOK_SECONDS_RUNNING;
     this._timer = setTimeout(() => this._lookUnlessHidden(), seconds * 1000);
   }
