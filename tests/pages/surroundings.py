@@ -21,6 +21,7 @@ from headrace.testing.upstream import Exchange, ScriptedUpstream
 from headrace.wire import json_text
 
 DEADLINE_SECONDS = 20.0
+LOOK_SECONDS = 0.01
 
 
 @dataclass
@@ -98,14 +99,29 @@ def model(said: Model) -> Iterator[Model]:
         yield said
 
 
+@dataclass(eq=False)
+class _Pair:
+    """A connection over the line: its two ends."""
+
+    near: asyncio.StreamWriter
+    far: asyncio.StreamWriter
+    dead: bool = False
+
+
 @dataclass
 class Line:
-    """A TCP connection to a server that can be cut, and left cut."""
+    """A TCP connection to a server that can be cut, left cut, made slow, and made to die without a word."""
 
     target: int
     port: int = 0
     open: bool = True
-    _writers: set[asyncio.StreamWriter] = field(default_factory=set)
+    piece_bytes: int = 65536
+    """How much is passed on at once."""
+    pause_seconds: float = 0.0
+    """How long it waits after each piece."""
+    held: bool = False
+    """Whether it keeps everything back for now."""
+    _pairs: set[_Pair] = field(default_factory=set)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _loop: asyncio.AbstractEventLoop | None = None
 
@@ -114,17 +130,10 @@ class Line:
         assert self._loop is not None
         self._loop.call_soon_threadsafe(self._cut)
 
-    def _cut(self) -> None:
-        for writer in self._writers:
-            held = writer.get_extra_info("socket")
-            with suppress(OSError):
-                held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            writer.transport.abort()
-
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.ensure_future(self._joined(reader, writer))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def die(self) -> None:
+        """Passes nothing on any more over the connections there are, and tells neither side: they are half-open."""
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._die)
 
     async def close(self) -> None:
         """Breaks what is open, and returns when nothing is."""
@@ -132,6 +141,23 @@ class Line:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _cut(self) -> None:
+        for pair in self._pairs:
+            for writer in (pair.near, pair.far):
+                held = writer.get_extra_info("socket")
+                with suppress(OSError):
+                    held.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                writer.transport.abort()
+
+    def _die(self) -> None:
+        for pair in self._pairs:
+            pair.dead = True
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(self._joined(reader, writer))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _joined(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if not self.open:
@@ -142,18 +168,27 @@ class Line:
         except OSError:  # the server is away, which is what the test is about
             writer.transport.abort()
             return
-        self._writers |= {writer, far_writer}
-        await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer), return_exceptions=True)
-        self._writers -= {writer, far_writer}
+        pair = _Pair(writer, far_writer)
+        self._pairs.add(pair)
+        await asyncio.gather(
+            self._pump(pair, reader, far_writer), self._pump(pair, far_reader, writer), return_exceptions=True
+        )
+        self._pairs.discard(pair)
 
-
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    try:
-        while data := await reader.read(65536):
-            writer.write(data)
-            await writer.drain()
-    finally:
-        writer.close()
+    async def _pump(self, pair: _Pair, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            while data := await reader.read(65536):
+                while data and not pair.dead:
+                    piece, data = data[: self.piece_bytes], data[self.piece_bytes :]
+                    while self.held:  # noqa: ASYNC110 - set by a test on another thread
+                        await asyncio.sleep(LOOK_SECONDS)
+                    writer.write(piece)
+                    await writer.drain()
+                    if self.pause_seconds or data:
+                        await asyncio.sleep(self.pause_seconds)
+        finally:
+            if not pair.dead:
+                writer.close()
 
 
 @contextmanager

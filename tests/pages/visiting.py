@@ -50,18 +50,26 @@ class House:
 
     @contextmanager
     def visit(
-        self, *, broken_line: bool = False, start: str = "", storage: dict[str, str] | None = None, **how: Any
+        self,
+        *,
+        broken_line: bool = False,
+        refused: str = "no status",
+        start: str = "",
+        storage: dict[str, str] | None = None,
+        **how: Any,
     ) -> Iterator[Page]:
         """A visit to the page. It fails where the page asked another host, or its console had anything to say.
 
         Args:
             broken_line: what a browser says of broken connections is no failure.
+            refused: a status that this visit causes on purpose, of which a browser always complains.
             start: the part of the address behind `/chat`.
             storage: what the browser has kept of an earlier visit.
             how: width, height, dark, locale.
         """
         self._as_new()
-        with page_of(self.chromium, expected=(BROKEN_LINE,) if broken_line else (), **how) as page:
+        expected = (f"status of {refused} ", *([BROKEN_LINE] if broken_line else []))
+        with page_of(self.chromium, expected=expected, **how) as page:
             for name, value in (storage or {}).items():
                 page.add_init_script(f"localStorage.setItem('headrace.{name}', '{value}')")
             page.goto(f"{self.url}{start}")
@@ -87,7 +95,7 @@ class House:
         return self.get(f"/v1/streams?conversation_id={conversation}&limit=100")["data"]
 
     def _as_new(self) -> None:
-        self.line.open = True
+        self.line.open, self.line.held, self.line.piece_bytes, self.line.pause_seconds = True, False, 65536, 0.0
         fresh = Model()
         for each in fields(Model):
             if each.name != "base_url":

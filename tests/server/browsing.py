@@ -92,7 +92,7 @@ def page_of(
         page = context.new_page()
         page.set_default_timeout(ANSWER_MILLISECONDS)
         yield page
-        assert complaints == []
-        assert strangers == []
+        assert complaints == [], complaints
+        assert strangers == [], strangers
     finally:
         context.close()

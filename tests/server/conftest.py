@@ -176,7 +176,7 @@ class Process:
 
 
 @contextmanager
-def process(folder: Path, settings: str = "", variables: Mapping[str, str] = {}) -> Iterator[Process]:
+def process(folder: Path, settings: str = "", variables: Mapping[str, str] = {}, *, port: int = 0) -> Iterator[Process]:
     """`headrace serve` with these settings in TOML, and nothing else of this machine."""
     (folder / "settings.toml").write_text(settings, encoding="utf-8")
     ready_path, log_path = folder / "ready", folder / "log"
@@ -184,7 +184,7 @@ def process(folder: Path, settings: str = "", variables: Mapping[str, str] = {})
     kept = {name: os.environ[name] for name in KEPT_VARIABLES if name in os.environ}
     with log_path.open("wb") as log:
         popen = subprocess.Popen(
-            [HEADRACE, "serve", "--port", "0", "--config", "settings.toml", "--ready-file", str(ready_path)],
+            [HEADRACE, "serve", "--port", str(port), "--config", "settings.toml", "--ready-file", str(ready_path)],
             cwd=folder,
             env={**kept, "HOME": str(folder), "OLLAMA_HOST": "127.0.0.1:1", **variables},
             stdin=subprocess.DEVNULL,
