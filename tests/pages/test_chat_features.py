@@ -259,10 +259,38 @@ def test_o5_an_edited_question_is_a_branch_and_both_can_be_reached(place: House)
         page.keyboard.press("Enter")
         expect(page.locator(".prose")).to_have_text("Second.")
         expect(page.locator(".question")).to_have_text("Where?")
+        assert [each["content"] for each in place.said.asked[-1]["messages"]] == ["Where?"]
+        page.reload()
+        expect(page.locator(".question")).to_have_text("Where?")
         page.get_by_role("button", name="Previous question").click()
         expect(page.locator(".question")).to_have_text(["Who?", "And then?"])
         page.get_by_role("button", name="Next question").click()
         expect(page.locator(".question")).to_have_text("Where?")
+
+
+def test_o5_another_answer_is_a_sibling_that_is_followed_by_itself(place: House) -> None:
+    with place.visit() as page:
+        place.said.pieces = ["First."]
+        ask(page, "Who?")
+        whole(page)
+        place.said.pieces = ["Second."]
+        page.get_by_role("button", name="Answer again").click()
+        expect(page.locator(".versions")).to_contain_text("2/2")
+        whole(page)
+        ask(page, "And then?")
+        expect(page.locator(".prose")).to_have_count(2)
+        whole(page)
+        asked = [each["content"] for each in place.said.asked[-1]["messages"]]
+        assert asked == ["Who?", "Second.", "And then?"]
+        page.reload()
+        expect(page.locator(".prose")).to_have_text(["Second.", "Second."])
+        page.get_by_role("button", name="Previous answer").click()
+        expect(page.locator(".prose")).to_have_text("First.")
+        ask(page, "Why?")
+        expect(page.locator(".prose")).to_have_count(2)
+        whole(page)
+        asked = [each["content"] for each in place.said.asked[-1]["messages"]]
+        assert asked == ["Who?", "First.", "Why?"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ export class Answer {
   /** @param {import("../client/client.js").Client} client */
   constructor(client) {
     this._client = client;
-    /** The streams it consists of, in order. @type {string[]} */
+    /** The streams it consists of, in order, as far as the server knows them: one that it refused is none. @type {string[]} */
     this.streams = [];
     /** What it answers. @type {import("./branches.js").Turn | null} */
     this.turn = null;
@@ -74,10 +74,10 @@ export class Answer {
   /**
    * Another stream of it: the answer, or its continuation. It is read when the answer is opened.
    * @param {import("../client/stream.js").Stream} stream
-   * @param {{ live: boolean }} about `live`: it is being made now.
+   * @param {{ live: boolean, known: boolean }} about `live`: it is being made now; `known`: the server has it for sure.
    */
-  add(stream, { live }) {
-    this.streams.push(stream.id);
+  add(stream, { live, known }) {
+    if (known) this.streams.push(stream.id);
     this._unread.push({ stream, live });
     if (live) {
       batch(() => {
@@ -158,6 +158,7 @@ export class Answer {
     switch (frame.type) {
       case "start":
         this._model = frame.model;
+        if (!this.streams.includes(frame.stream_id)) this.streams.push(frame.stream_id);
         break;
       case "status":
         this.phase.value = /** @type {Frame & { since: number }} */ ({ ...frame, since: performance.now() });

@@ -31,7 +31,7 @@ export function AnswerFoot({ turn, answer, house }) {
         <${Icon} name="again" />
       </button>`}
       <${CopyButton} name=${say("answer.copy")} text=${() => answer.text} />
-      <${More} turn=${turn} answer=${answer} house=${house} />
+      ${answer.streams.length > 0 && html`<${More} turn=${turn} answer=${answer} house=${house} />`}
       ${answer.told.value.length > 0 &&
       html`<button
         type="button"

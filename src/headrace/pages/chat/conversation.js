@@ -10,7 +10,8 @@ export const CONTINUE = "Go on exactly where your answer was cut off. Repeat not
 const PAGE = 100;
 
 /** @typedef {import("./branches.js").Turn} Turn */
-/** @typedef {{ id: string, state: string, question: string | null, parent?: string | null, readers?: number }} Known */
+/** @typedef {{ id: string, state: string, question: string | null, parent?: string | null, relation?: "follow" | "continue" | null, readers?: number }} Known */
+/** @typedef {{ parent?: string, relation?: "follow" | "sibling" | "continue" }} Place Where a new stream belongs. */
 /** @typedef {{ model: string | null, rationale: boolean }} Choices */
 
 /** One conversation as it is shown. */
@@ -36,22 +37,24 @@ export class Conversation {
 
   /** Asks a question behind what is shown. @param {string} question @param {Choices} choices */
   ask(question, choices) {
-    this._ask(question, this.turns.value.at(-1)?.answer ?? null, choices);
+    const parent = this.turns.value.at(-1)?.answer ?? null;
+    this._start(this._add(question, parent), question, behind(parent), choices);
   }
 
   /** Asks another question in the place of one; both stay. @param {Turn} turn @param {string} question @param {Choices} choices */
   edit(turn, question, choices) {
-    this._ask(question, turn.parent, choices);
+    const place = beside(turn);
+    this._start(this._add(question, turn.parent), question, place, choices);
   }
 
   /** Another answer to a question that was asked; the first one stays. @param {Turn} turn @param {Choices} choices */
   again(turn, choices) {
-    this._ask(turn.question, turn.parent, choices);
+    this.edit(turn, turn.question, choices);
   }
 
   /** Goes on with an answer that was cut off. @param {Turn} turn @param {Choices} choices */
   continue(turn, choices) {
-    this._start(turn.answer, CONTINUE, turn.answer, choices);
+    this._start(turn.answer, CONTINUE, { parent: turn.answer.streams.at(-1), relation: "continue" }, choices);
   }
 
   /** Takes in what the server has of it, and this page does not: after a reload, or asked in another tab. */
@@ -89,31 +92,18 @@ export class Conversation {
   /** @param {Known} stream */
   _place(stream) {
     const question = stream.question ?? "";
-    const answer = question === CONTINUE && this._parentOf(stream) ? this._parentOf(stream) : this._beside(stream, question);
-    this._take(/** @type {Answer} */ (answer), this._client.resume(stream.id), stream.state === "running");
-    return /** @type {Answer} */ (answer);
-  }
-
-  /** A new answer, where the stream's parent says that it belongs. @param {Known} stream @param {string} question */
-  _beside(stream, question) {
-    let parent = this._parentOf(stream);
-    if (stream.parent === undefined) {
-      // Without a parent: what repeats the question before it is another answer to that.
+    let parent = stream.parent ? (this._answers.get(stream.parent) ?? null) : null;
+    let goesOn = stream.relation === "continue";
+    if (!stream.relation) {
+      // Made when no stream named its parent: one followed the other, and what was repeated is another answer.
       const last = this.turns.peek().at(-1);
-      if (last?.question === question) parent = last.parent;
+      parent = last?.question === question ? last.parent : this._latest;
+      goesOn = question === CONTINUE;
+      if (goesOn) parent = this._latest;
     }
-    return this._add(question, parent);
-  }
-
-  /** @param {Known} stream */
-  _parentOf(stream) {
-    if (stream.parent === undefined) return this._latest;
-    return stream.parent === null ? null : (this._answers.get(stream.parent) ?? null);
-  }
-
-  /** @param {string} question @param {Answer | null} parent @param {Choices} choices */
-  _ask(question, parent, choices) {
-    this._start(this._add(question, parent), question, parent, choices);
+    const answer = goesOn && parent ? parent : this._add(question, parent);
+    this._take(answer, this._client.resume(stream.id), { live: stream.state === "running", known: true });
+    return answer;
   }
 
   /** @param {string} question @param {Answer | null} parent */
@@ -121,35 +111,38 @@ export class Conversation {
     return (parent?.next ?? this._root).ask(question, parent).add(new Answer(this._client));
   }
 
-  /** @param {Answer} answer @param {string} question @param {Answer | null} parent @param {Choices} choices */
-  _start(answer, question, parent, { model, rationale }) {
-    const history = this._historyTo(parent);
+  /** @param {Answer} answer @param {string} question @param {Place} place @param {Choices} choices */
+  _start(answer, question, place, { model, rationale }) {
     const stream = this._client.ask({
       query: question,
       conversation_id: this.id,
-      ...(history.length && { history }),
+      headrace: { ...place, ...(!rationale && { rationale: false }) },
       ...(model && { model }),
-      ...(!rationale && { headrace: { rationale: false } }),
     });
-    this._take(answer, stream, true);
+    this._take(answer, stream, { live: true, known: false });
     this.state.value = "known";
     answer.open();
   }
 
-  /** @param {Answer} answer @param {import("../client/stream.js").Stream} stream @param {boolean} live */
-  _take(answer, stream, live) {
+  /** @param {Answer} answer @param {import("../client/stream.js").Stream} stream @param {{ live: boolean, known: boolean }} about */
+  _take(answer, stream, about) {
     this._answers.set(stream.id, answer);
     this._latest = answer;
-    answer.add(stream, { live });
+    answer.add(stream, about);
   }
+}
 
-  /** What was said up to an answer, along its own branch. @param {Answer | null} answer */
-  _historyTo(answer) {
-    const history = [];
-    for (let each = answer; each; each = each.turn?.parent ?? null) {
-      if (!each.text) continue;
-      history.unshift({ role: "user", content: each.turn?.question ?? "" }, { role: "assistant", content: each.text });
-    }
-    return history;
+/** The place behind an answer; behind the one before it, where the server never took that question. @param {Answer | null} answer @returns {Place} */
+function behind(answer) {
+  for (let each = answer; each; each = each.turn?.parent ?? null) {
+    const parent = each.streams.at(-1);
+    if (parent) return { parent, relation: "follow" };
   }
+  return {};
+}
+
+/** The place beside the answers of a turn. @param {Turn} turn @returns {Place} */
+function beside(turn) {
+  const [parent] = turn.answers.peek().flatMap((each) => each.streams);
+  return parent ? { parent, relation: "sibling" } : behind(turn.parent);
 }

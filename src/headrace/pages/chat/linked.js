@@ -45,7 +45,7 @@ export class Linked {
   /** @param {{ question: string | null, state: string, conversation_id: string | null }} known */
   _place(known) {
     const answer = this._root.ask(known.question ?? "", null).add(new Answer(this._client));
-    answer.add(this._client.resume(this.id), { live: known.state === "running" });
+    answer.add(this._client.resume(this.id), { live: known.state === "running", known: true });
     this.belongsTo.value = known.conversation_id;
     this.state.value = "known";
   }
