@@ -7,6 +7,7 @@ import { Conversation } from "./conversation.js";
 import { Linked } from "./linked.js";
 import { Models } from "./models.js";
 import { Shelf } from "./shelf.js";
+import { say } from "./words.js";
 
 /** How often other tabs and devices are looked after, while the page can be seen; and while an answer is being made. */
 const LOOK_SECONDS = 4;
@@ -17,6 +18,7 @@ const AWAY_SECONDS = 5;
 const ROOM_FOR_LIST = matchMedia("(min-width: 70rem)");
 
 /** @typedef {import("./branches.js").Turn} Turn */
+/** @typedef {import("./shelf.js").Entry} Entry */
 /** @typedef {Conversation | Linked} Shown */
 
 /** Everything that lives as long as the page. */
@@ -34,6 +36,8 @@ export class House {
     this.online = signal(navigator.onLine);
     /** What stands over the page, one at a time. @type {import("@preact/signals").Signal<null | "list" | "keys" | "search">} */
     this.sheet = signal(null);
+    /** What was just done, and the way back. @type {import("@preact/signals").Signal<null | { words: string, undo: () => void }>} */
+    this.notice = signal(null);
     /** The turn whose question is being edited. @type {import("@preact/signals").Signal<Turn | null>} */
     this.edited = signal(null);
     /** @type {import("@preact/signals").Signal<Shown>} */
@@ -55,6 +59,7 @@ export class House {
     addEventListener("online", () => this._hurry());
     addEventListener("offline", () => (this.online.value = false));
     document.addEventListener("visibilitychange", () => document.hidden || this._hurry());
+    addEventListener("pagehide", () => this.shelf.settle());
     this._others.onmessage = () => this.look();
     this.refresh();
   }
@@ -128,6 +133,32 @@ export class House {
     if (this.wide.value) this.choices.side.value = !this.choices.side.value;
     else this.sheet.value = this.sheet.value === "list" ? null : "list";
     if (this.listed) this._try(() => this.shelf.look());
+  }
+
+  /** @param {Entry} entry @param {string} title */
+  async rename({ id }, title) {
+    await this._try(() => this.shelf.rename(id, title));
+    this._tell();
+  }
+
+  /** Deletes a conversation in a few seconds, unless that is taken back. @param {Entry} entry */
+  delete({ id, title }) {
+    const undo = () => {
+      this.shelf.keep(id);
+      this.notice.value = null;
+    };
+    this.shelf.remove(id, (done) => {
+      if (this.notice.value?.undo === undo) this.notice.value = null;
+      this._try(() => done);
+      this._tell();
+    });
+    this.notice.value = { words: say("conversation.deleted", { title }), undo };
+    if (id === this.conversation.value.id) this.begin();
+  }
+
+  /** More of the list. */
+  listFurther() {
+    this._try(() => this.shelf.lookFurther());
   }
 
   /** Closes a sheet, unless another has taken its place. @param {string} sheet */

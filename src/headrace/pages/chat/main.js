@@ -9,6 +9,7 @@ import { html } from "./html.js";
 import { Keys, listenForKeys } from "./keys.js";
 import { LinkedFoot } from "./linked_foot.js";
 import { blocksOf, elementsOf } from "./markdown.js";
+import { Notice } from "./notice.js";
 import { Search } from "./search.js";
 import { Side } from "./side.js";
 import { Gone, Loading, Login, Start } from "./start.js";
@@ -26,6 +27,7 @@ function Page({ house }) {
       <${Top} house=${house} wide=${wide} />
       <${Main} house=${house} />
     </div>
+    <${Notice} house=${house} />
     <${Search} house=${house} />
     <${Keys} house=${house} />
     <${Spoken} house=${house} />

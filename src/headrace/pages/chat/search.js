@@ -75,7 +75,7 @@ function Field({ house }) {
         >
           <span class="line"><span class="title" dir="auto">${each.title}</span><small>${moment(each.at)}</small></span>
           ${each.snippet.length > 0 &&
-          html`<span class="snippet" dir="auto">${each.snippet.map((piece) => (piece.found ? html`<mark>${piece.text}</mark>` : piece.text))}</span>`}
+          html`<span class="snippet" dir="auto">${each.snippet.map((piece) => (piece.match ? html`<mark>${piece.text}</mark>` : piece.text))}</span>`}
         </li>`,
       )}
     </ul>`;

@@ -1,5 +1,7 @@
 // The list of conversations: beside them where there is room, else over them while it is asked for.
-import { ageOf, moment } from "./amounts.js";
+import { ageOf } from "./amounts.js";
+import { Brand } from "./brand.js";
+import { Entry } from "./entry.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
 import { Sheet } from "./sheet.js";
@@ -13,7 +15,7 @@ export function Side({ house, wide }) {
     if (!house.choices.side.value) return null;
     return html`<nav class="side list" aria-label=${say("conversations")}>
       <div class="heading">
-        <a class="brand" href="/chat">headrace</a>
+        <${Brand} />
         <button
           type="button"
           class="sign"
@@ -58,17 +60,6 @@ function List({ house }) {
             </ul>`
         );
       })}
+      ${shelf.more.value && html`<button type="button" class="wide" onClick=${() => house.listFurther()}>${say("conversations.more")}</button>`}
     </div>`;
-}
-
-/** @param {{ entry: import("./shelf.js").Entry, house: import("./house.js").House }} properties */
-function Entry({ entry, house }) {
-  const { id, title, at, running } = entry;
-  const here = id === house.conversation.value.id;
-  return html`<li>
-    <a href=${`#c=${id}`} aria-current=${here ? "page" : undefined} title=${moment(at)} onClick=${() => house.close("list")}>
-      <span dir="auto">${title}</span>
-      ${running && html`<span class="pulse" role="img" aria-label=${say("conversations.running")}></span>`}
-    </a>
-  </li>`;
 }

@@ -1,5 +1,6 @@
 // What is there before anything was asked, while a conversation is read, where there is none, and where a key is given.
 import { useSignal } from "@preact/signals";
+import { Sign } from "./brand.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
 import { say } from "./words.js";
@@ -8,6 +9,7 @@ import { say } from "./words.js";
 export function Start({ house }) {
   const questions = [say("start.1"), say("start.2"), say("start.3")];
   return html`<div class="start column">
+    <${Sign} />
     <h1>${say("start.title")}</h1>
     <ul>
       ${questions.map(

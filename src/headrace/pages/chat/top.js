@@ -1,4 +1,5 @@
 // The bar at the top: the list of conversations, the title, the model and how it is, what can be chosen.
+import { Brand } from "./brand.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
 import { Picker } from "./picker.js";
@@ -21,7 +22,7 @@ export function Top({ house, wide }) {
       >
         <${Icon} name="menu" />
       </button>
-      <a class="brand" href="/chat">headrace</a>`}
+      <${Brand} />`}
     <p class="title" dir="auto">${title}</p>
     <${Picker} house=${house} />
     <${Settings} house=${house} />
