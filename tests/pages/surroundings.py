@@ -39,6 +39,9 @@ class Model:
     rationale: list[str] = field(default_factory=list)
     refusal: int | None = None
     """A status with which it refuses instead."""
+    refusal_message: str = "the model is not there"
+    raw: bytes | None = None
+    """What it says behind that, inside a string of JSON, whatever these bytes are."""
     base_url: str = ""
     asked: list[Any] = field(default_factory=list)
     left: threading.Event = field(default_factory=threading.Event)
@@ -53,7 +56,7 @@ class Model:
         """Answers one request."""
         self.asked.append(msgspec.json.decode(exchange.body))
         if self.refusal is not None:
-            await exchange.whole(b'{"error":{"message":"the model is not there"}}', self.refusal)
+            await exchange.whole(json_text.encode({"error": {"message": self.refusal_message}}), self.refusal)
             return
         await asyncio.sleep(self.silent_seconds)
         if exchange.path == "/api/chat":
@@ -67,6 +70,8 @@ class Model:
             for said in self.pieces:
                 await exchange.chunk(_chunk({"content": said}))
                 await asyncio.sleep(self.pause_seconds)
+            if self.raw is not None:
+                await exchange.chunk(_chunk({"content": "RAW"}).replace(b"RAW", self.raw))
         except ConnectionError:
             self.left.set()
             raise

@@ -247,48 +247,6 @@ def test_markdown_written_piece_by_piece_is_the_markdown_written_at_once(chromiu
         assert page.locator(".prose a").last.get_attribute("href") == "https://example.com/foot"
 
 
-HOSTILE = [
-    "<script>window.broken = 1</script>",
-    "<img src=x onerror='window.broken = 1'>",
-    "[a](javascript:window.broken=1)",
-    "[b](JaVaScRiPt:window.broken=1)",
-    "[c](data:text/html,<script>window.broken=1</script>)",
-    "![d](https://example.com/pixel.png)",
-    '![e](x" onerror="window.broken=1)',
-    "<svg/onload=window.broken=1>",
-    "<iframe srcdoc='<script>parent.broken=1</script>'></iframe>",
-    "<a href='vbscript:x' onclick='window.broken=1'>f</a>",
-    "<style>body{display:none}</style>",
-    '```"><img src=x onerror=window.broken=1>\ncode\n```',
-    "<math><mtext><table><mglyph><style><img src=x onerror=window.broken=1></style></mglyph></table></mtext></math>",
-    "<form action=https://example.com><button>go</button></form>",
-    "[g](//example.com/x 'title\" onmouseover=\"window.broken=1')",
-    "<base href=https://example.com/>",
-    "<meta http-equiv=refresh content='0;url=https://example.com'>",
-]
-
-
-def test_nothing_that_a_model_writes_becomes_more_than_text(chromium: Browser, tmp_path: Path) -> None:
-    hostile = "\n\n".join(HOSTILE)
-    said = Model([hostile[at : at + 7] for at in range(0, len(hostile), 7)])
-    with served(tmp_path, said) as server, watched_page(chromium) as page:
-        page.goto(f"{server.url}/chat")
-        ask(page, "<img src=x onerror='window.broken=1'>")
-        whole(page)
-        page.locator(".prose").click(position={"x": 5, "y": 5})
-        assert page.evaluate("() => window.broken") is None
-        inside = page.locator(".answer")
-        for tag in ("script", "img", "iframe", "style", "form", "base", "meta", "math", "object"):
-            assert inside.locator(tag).count() == 0, tag
-        for address in inside.locator("a").evaluate_all("(all) => all.map((each) => each.getAttribute('href'))"):
-            assert address is None or re.match(r"(https?:|mailto:)", address), address
-        handlers = (
-            "(all) => all.flatMap((each) => [...each.attributes].map((one) => one.name))"
-            ".filter((name) => name.startsWith('on'))"
-        )
-        assert inside.locator(".prose *").evaluate_all(handlers) == []
-
-
 WATCH = """
 window.removed = 0; window.longest = 0;
 new PerformanceObserver((list) => {
