@@ -5,6 +5,7 @@ import { keep, kept } from "./kept.js";
 /** The languages there are, each under the name it has for itself. */
 export const LANGUAGES = { en: "English", de: "Deutsch", ar: "العربية" };
 const RIGHT_TO_LEFT = new Set(["ar"]);
+const AGAIN_MILLISECONDS = 500;
 
 /** The language that is spoken. @type {import("@preact/signals").Signal<string>} */
 export const language = signal("en");
@@ -57,12 +58,22 @@ export function say(name, values = {}) {
 /** @param {string} code */
 async function speak(code) {
   if (code === language.peek() && Object.keys(sayings.peek()).length) return;
-  const response = await fetch(new URL(`languages/${code}.json`, import.meta.url));
-  const read = await response.json();
+  const read = await sayingsOf(code);
   plural = new Intl.PluralRules(code);
   digits = new Intl.NumberFormat(code);
   document.documentElement.lang = code;
   document.documentElement.dir = RIGHT_TO_LEFT.has(code) ? "rtl" : "ltr";
   sayings.value = read;
   language.value = code;
+}
+
+/** Without words there is no page: a line that breaks just now is waited for. @param {string} code */
+async function sayingsOf(code) {
+  for (;;) {
+    try {
+      return await (await fetch(new URL(`languages/${code}.json`, import.meta.url))).json();
+    } catch {
+      await new Promise((resolve) => setTimeout(resolve, AGAIN_MILLISECONDS));
+    }
+  }
 }
