@@ -31,9 +31,9 @@ def paragraphs(count: int, words: int = 12) -> list[str]:
     ]
 
 
-def said_on(page: Page) -> list[str]:
-    """The paragraphs of the last answer, as they are drawn."""
-    return page.locator(".answer").last.locator(".prose > .block:not(:empty)").all_text_contents()
+def said_on(page: Page, place: int = -1) -> list[str]:
+    """The paragraphs of an answer, as they are drawn; by default of the last."""
+    return page.locator(".answer").nth(place).locator(".prose > .block:not(:empty)").all_text_contents()
 
 
 def logged(server: Process, stream: str) -> list[str]:
@@ -109,7 +109,7 @@ def test_resets_at_random_offsets_lose_nothing_and_show_nothing_twice(place: Hou
 
 def test_a_question_whose_connection_is_reset_before_a_word_of_the_answer_is_asked_once(place: House) -> None:
     # Chromium sends the question again by itself, on another connection, and is told that it exists.
-    with place.visit(broken_line=True, refused="409") as page:
+    with place.visit(broken_line=True, refused=(409,)) as page:
         place.said.pieces, place.said.silent_seconds = paragraphs(3), 0.6
         ask(page)
         until_known(place, page)
@@ -119,7 +119,8 @@ def test_a_question_whose_connection_is_reset_before_a_word_of_the_answer_is_ask
 
 
 def test_a_question_asked_while_the_line_is_down_is_asked_once_it_is_up(place: House) -> None:
-    with place.visit(broken_line=True, refused="404") as page:  # before it asks again it looks whether it asked already
+    # Before the page asks again it looks whether the question arrived the first time.
+    with place.visit(broken_line=True, refused=(404,)) as page:
         expect(page.get_by_role("textbox")).to_be_visible()
         place.line.open = False
         place.line.cut()
@@ -219,6 +220,14 @@ def test_an_answer_outlives_a_server_that_is_killed_and_comes_back_where_it_was(
             whole(page)
             assert [each.rstrip() for each in said_on(page)] == [each.rstrip() for each in kept]
             assert log(again, stream_id(page, again))["ending"] == "interrupted"
+
+
+def test_a_line_that_breaks_while_the_page_is_read_is_waited_for(place: House) -> None:
+    with place.visit(broken_line=True, start="#c=none") as page:
+        page.route("**/languages/en.json", lambda route: route.abort("connectionreset"), times=2)
+        page.goto("about:blank")
+        page.goto(place.url)
+        expect(page.get_by_role("textbox", name="Ask anything")).to_be_visible()
 
 
 @pytest.mark.parametrize("cut", [False, True])

@@ -53,7 +53,7 @@ class House:
         self,
         *,
         broken_line: bool = False,
-        refused: str = "no status",
+        refused: tuple[int, ...] = (),
         start: str = "",
         storage: dict[str, str] | None = None,
         **how: Any,
@@ -62,13 +62,13 @@ class House:
 
         Args:
             broken_line: what a browser says of broken connections is no failure.
-            refused: a status that this visit causes on purpose, of which a browser always complains.
+            refused: statuses that this visit causes on purpose; a browser always complains of them.
             start: the part of the address behind `/chat`.
             storage: what the browser has kept of an earlier visit.
             how: width, height, dark, locale.
         """
         self._as_new()
-        expected = (f"status of {refused} ", *([BROKEN_LINE] if broken_line else []))
+        expected = (*[f"status of {each} " for each in refused], *([BROKEN_LINE] if broken_line else []))
         with page_of(self.chromium, expected=expected, **how) as page:
             for name, value in (storage or {}).items():
                 page.add_init_script(f"localStorage.setItem('headrace.{name}', '{value}')")
@@ -91,8 +91,11 @@ class House:
 
     def streams_of(self, page: Page) -> Any:
         """All of them, newest first."""
-        conversation = page.url.partition("#c=")[2]
-        return self.get(f"/v1/streams?conversation_id={conversation}&limit=100")["data"]
+        return self.get(f"/v1/streams?conversation_id={self.conversation_of(page)}&limit=100")["data"]
+
+    def conversation_of(self, page: Page) -> str:
+        """The conversation that is shown; empty: a new one."""
+        return page.url.partition("#c=")[2]
 
     def _as_new(self) -> None:
         self.line.open, self.line.held, self.line.piece_bytes, self.line.pause_seconds = True, False, 65536, 0.0

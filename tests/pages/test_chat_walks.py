@@ -1,0 +1,202 @@
+"""Walks that nobody planned over the chat page: whatever is done in whatever order, the page ends equal to the log.
+
+A walk asks, stops, reloads, cuts the line, takes it away and gives it back, opens and closes a second tab and asks for
+other answers, in an order that Hypothesis chooses; where one fails, it looks for the shortest that fails too. At its
+end everything is left to finish, and each tab has to show, answer by answer, what the streams' logs say: no text twice,
+none missing, no stream of which two answers claim to be.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from typing import ClassVar
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
+from playwright.sync_api import Page, expect
+from tests.pages.surroundings import DEADLINE_SECONDS
+from tests.pages.test_chat_faults import logged, paragraphs, said_on
+from tests.pages.visiting import House
+
+WAITS = st.integers(0, 120)  # milliseconds: long enough for a word or two, or for none
+
+
+class Walk(RuleBasedStateMachine):
+    """One walk. `place` is set before the machine runs: Hypothesis makes the machines itself."""
+
+    place: ClassVar[House]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._visit = ExitStack()
+        self.asked = 0
+
+    @initialize(words=st.integers(1, 8), wait=WAITS)
+    def come(self, words: int, wait: int) -> None:
+        visit = self.place.visit(broken_line=True, refused=(404, 409))
+        self.tabs: list[Page] = [self._visit.enter_context(visit)]
+        self.place.said.pause_seconds = 0.01
+        self.ask(words, wait)
+
+    @property
+    def page(self) -> Page:
+        return self.tabs[-1]
+
+    @property
+    def running(self) -> bool:
+        return self.page.get_by_role("button", name="Stop").count() > 0
+
+    @precondition(lambda self: self.asked < 4)
+    @rule(words=st.integers(1, 8), wait=WAITS)
+    def ask(self, words: int, wait: int) -> None:
+        if self.running:
+            return
+        self.asked += 1
+        self.place.said.pieces = paragraphs(words, words=4)
+        self.page.get_by_role("textbox", name="Ask anything").fill(f"Question {self.asked}?")
+        self.page.keyboard.press("Enter")
+        self.page.wait_for_timeout(wait)
+
+    @rule(wait=WAITS)
+    def stop(self, wait: int) -> None:
+        self.page.keyboard.press("Escape")
+        self.page.wait_for_timeout(wait)
+
+    @precondition(lambda self: self.place.line.open)
+    @rule(wait=WAITS)
+    def reload(self, wait: int) -> None:
+        self.page.reload()
+        self.page.wait_for_timeout(wait)
+
+    @rule(wait=WAITS)
+    def cut(self, wait: int) -> None:
+        self.place.line.cut()
+        self.page.wait_for_timeout(wait)
+
+    @rule(wait=WAITS)
+    def go_away_or_come_back(self, wait: int) -> None:
+        self.place.line.open = not self.place.line.open
+        if not self.place.line.open:
+            self.place.line.cut()
+            self.page.wait_for_timeout(wait)
+            return
+        self.page.evaluate("() => dispatchEvent(new Event('online'))")
+        self.page.wait_for_timeout(wait)
+
+    @precondition(lambda self: self.place.line.open and len(self.tabs) == 1)
+    @rule()
+    def open_a_second_tab(self) -> None:
+        second = self.page.context.new_page()
+        second.goto(self.page.url)
+        self.tabs.append(second)
+
+    @precondition(lambda self: len(self.tabs) == 2)
+    @rule()
+    def go_to_the_other_tab(self) -> None:
+        self.tabs.reverse()
+        self.page.bring_to_front()
+
+    @precondition(lambda self: len(self.tabs) == 2)
+    @rule()
+    def close_this_tab(self) -> None:
+        self.tabs.pop().close()
+        self.page.bring_to_front()
+
+    @precondition(lambda self: 0 < self.asked < 5)
+    @rule(wait=WAITS)
+    def ask_for_another_answer(self, wait: int) -> None:
+        again = self.page.get_by_role("button", name="Answer again")
+        if self.running or not again.count():
+            return
+        self.asked += 1
+        self.place.said.pieces = ["Another ", f"answer {self.asked}."]
+        again.last.click()
+        self.page.wait_for_timeout(wait)
+
+    def teardown(self) -> None:
+        """Everything finishes, and then it is looked at."""
+        with self._visit:
+            if not hasattr(self, "tabs"):
+                return
+            self.place.line.open = True
+            for tab in self.tabs:
+                tab.bring_to_front()
+                tab.evaluate("() => dispatchEvent(new Event('online'))")
+            for tab in self.tabs:
+                tab.bring_to_front()
+                self.equals_the_log(tab)
+
+    def equals_the_log(self, tab: Page) -> None:
+        if self.place.conversation_of(tab) == "":
+            expect(tab.locator(".turn")).to_have_count(0)
+            return
+        self.until_settled(tab)
+        streams = {each["id"]: each for each in self.place.streams_of(tab)}
+        assert len(streams) == len(self.place.streams_of(tab))
+        assert all(each["state"] == "ended" for each in streams.values())
+        shown = tab.locator(".answer")
+        claimed = [self.stream_shown(tab, place) for place in range(shown.count())]
+        assert len(set(claimed)) == len(claimed), "no stream is shown twice"
+        for place, stream in enumerate(claimed):
+            expect(shown.nth(place).locator(".prose")).to_have_attribute("aria-busy", "false")
+            kept = [each.rstrip() for each in logged(self.place.server, stream) if each]
+            assert [each.rstrip() for each in said_on(tab, place)] == kept
+        if streams:
+            assert max(streams, key=lambda each: str(streams[each]["created_at"])) in claimed, "the last is shown"
+
+    def stream_shown(self, tab: Page, place: int) -> str:
+        """The stream that an answer says it is."""
+        answer = tab.locator(".answer").nth(place)
+        figures = answer.get_by_role("button", name="Figures")
+        if figures.get_attribute("aria-expanded") == "false":
+            figures.click()
+        return answer.locator("[data-figure=stream] dd").inner_text()
+
+    def until_settled(self, tab: Page) -> None:
+        """Returns when all is over: on the server, and on the page."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while True:
+            streams = self.place.streams_of(tab)
+            turns = tab.locator(".turn").count()
+            over = turns and tab.locator(".answer > footer").count() == turns
+            if (
+                over
+                and all(each["state"] == "ended" for each in streams)
+                and tab.locator("[aria-busy=true]").count() == 0
+            ):
+                return
+            assert time.monotonic() < deadline, tab.locator("main").text_content()
+            tab.wait_for_timeout(50)
+
+
+@contextmanager
+def walking(place: House) -> Iterator[None]:
+    Walk.place = place
+    try:
+        yield
+    finally:
+        del Walk.place
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("examples", "steps"), [(10, 14), pytest.param(60, 30, marks=pytest.mark.slow)], ids=["short", "long"]
+)
+def test_every_walk_ends_in_a_page_that_is_equal_to_the_log(place: House, examples: int, steps: int) -> None:
+    with walking(place):
+        run_state_machine_as_test(
+            Walk,
+            settings=settings(
+                max_examples=examples,
+                stateful_step_count=steps,
+                deadline=None,
+                derandomize=examples == 10,
+                database=None,
+                phases=[Phase.generate] if examples == 10 else [Phase.generate, Phase.shrink],
+                suppress_health_check=list(HealthCheck),
+            ),
+        )
