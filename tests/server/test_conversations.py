@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -205,7 +208,7 @@ async def test_l13_anothers_conversation_is_answered_exactly_as_one_that_is_not_
         )
     assert status == 404
     assert refused["error"]["message"].replace(stream, "0" * 22) == missing["error"]["message"]
-    for method, path in (("GET", ""), ("DELETE", ""), ("PATCH", "")):
+    for method, path in (("GET", ""), ("GET", "/export"), ("DELETE", ""), ("PATCH", "")):
         body = {"title": "Mine"} if method == "PATCH" else None
         theirs = await ask_for(place, f"/v1/conversations/secret{path}", method, body, "bob")
         nobodys = await ask_for(place, f"/v1/conversations/absent{path}", method, body, "bob")
@@ -256,6 +259,51 @@ async def test_what_goes_on_with_an_answer_is_part_of_it(place: Place) -> None:
     assert upstream.shown[-1] == ["Bread?", "You asked: Bread?You asked: Go on", "Why?"]
     _, record = await ask_for(place, f"/v1/streams/{more}")
     assert (record["parent"], record["relation"]) == (first, "continue")
+
+
+async def exported(place: Place, kind: str) -> tuple[str, str]:
+    async with asking(place.port, "GET", f"/v1/conversations/talk/export?format={kind}", None, of("ann")) as reader:
+        return reader.headers["content-type"], (await reader.body()).decode()
+
+
+async def test_a_conversation_is_exported_to_be_read_to_be_worked_with_and_to_be_played_again(
+    place: Place, tmp_path: Path
+) -> None:
+    async def breaks_off(exchange: Exchange) -> None:
+        if exchange.json()["messages"][-1]["content"] != "Rolls?":
+            await Repeats()(exchange)
+            return
+        await exchange.head()
+        await exchange.chunk(text_chunk("Not 東\nwith"))
+        exchange.reset()
+
+    async with place.upstream(breaks_off):
+        first = await say(place, "Bread?", "talk")
+        await say(place, "Cake?", None, headrace={"parent": first, "relation": "sibling"})
+        await say(place, "Rolls?", None, headrace={"parent": first, "on_interruption": "end"})
+    kind, text = await exported(place, "md")
+    assert kind == "text/markdown; charset=utf-8"
+    assert text.startswith("# Bread?\n\n> Bread?\n\nYou asked: Bread?\n\n> Rolls?\n\nNot 東\nwith\n\n*(incomplete: ")
+    assert text.endswith("*1 more on other branches: format=json has them.*\n")
+    kind, text = await exported(place, "json")
+    held = json.loads(text)
+    assert (kind, held["title"], held["streams"]) == ("application/json", "Bread?", 3)
+    assert [(each["question"], each["answer"], each["ending"]) for each in held["data"]] == [
+        ("Bread?", "You asked: Bread?", "stop"),
+        ("Cake?", "You asked: Cake?", "stop"),
+        ("Rolls?", "Not 東\nwith", "incomplete"),
+    ]
+    kind, text = await exported(place, "ndjson")
+    assert kind == "application/x-ndjson"
+    (tmp_path / "talk.ndjson").write_text(text, encoding="utf-8")
+    replay = [sys.executable, "-m", "headrace", "replay", "talk.ndjson"]
+    played = await asyncio.to_thread(
+        subprocess.run, replay, cwd=tmp_path, capture_output=True, text=True, timeout=30, check=False
+    )
+    assert played.stdout == "You asked: Bread?\n\nYou asked: Cake?\n\nNot 東\nwith\n"
+    assert played.returncode == 6, "one of them is not whole"
+    status, refused = await ask_for(place, "/v1/conversations/talk/export?format=pdf")
+    assert (status, refused["error"]["param"]) == (400, "format")
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from headrace.cli.answers import Answer
+from headrace.cli.exits import DONE
 from headrace.cli.following import follow
 from headrace.cli.notices import Notices
 from headrace.cli.printing import EventOutput, ObjectOutput, Output, Sink, TextOutput
@@ -75,9 +76,24 @@ async def show(answer: Answer, shown: Shown) -> int:
         HeadraceError: it broke off before it began.
         click.ClickException: it cannot be written.
     """
+    return await show_all([answer], shown)
+
+
+async def show_all(answers: Iterable[Answer], shown: Shown) -> int:
+    """Shows answers one after the other, as text with an empty line between; gives the first exit code that is not 0.
+
+    Raises:
+        HeadraceError: one broke off before it began.
+        click.ClickException: one cannot be written.
+    """
     sink = Sink(sys.stdout.buffer, shown.output)
+    codes: list[int] = []
     try:
-        return await follow(answer, shown.form(sink), Notices(quiet=shown.quiet))
+        for answer in answers:
+            if codes and not shown.as_json and not shown.ndjson:
+                sink.write(b"\n")
+            codes.append(await follow(answer, shown.form(sink), Notices(quiet=shown.quiet)))
+        return next((code for code in codes if code), DONE)
     except BrokenPipeError:
         raise
     except OSError as error:

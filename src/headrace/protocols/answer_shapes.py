@@ -552,6 +552,22 @@ class ConversationStreams(ConversationRecord, kw_only=True, forbid_unknown_field
     last_id: str | None
 
 
+class ExportedStream(StreamRecord, kw_only=True, forbid_unknown_fields=True):
+    """A stream with what was said in it."""
+
+    answer: str
+    sources: list[Passage]
+    rationale: str | None = None
+    """The reasoning; `null`: there was none. Left out where the reader may not see it."""
+
+
+class ExportedConversation(ConversationRecord, kw_only=True, forbid_unknown_fields=True):
+    """A conversation with everything said in it."""
+
+    data: list[ExportedStream]
+    """The oldest first."""
+
+
 class ConversationDeleted(msgspec.Struct, forbid_unknown_fields=True):
     """That a conversation is no longer there."""
 

@@ -30,7 +30,7 @@ async def list_conversations(house: House, scope: Scope, receive: Receive) -> No
     if words is not None and len(words) > LONGEST_SEARCH_CHARACTERS:
         raise InvalidRequest(f"q is longer than {LONGEST_SEARCH_CHARACTERS} characters", parameter="q")
     found = await house.conversations.list(owner, words=words, before=query.get("before") or None, limit=limit + 1)
-    listed = [_conversation_object(house, each, owner, searched=words is not None) for each in found[:limit]]
+    listed = [conversation_object(house, each, owner, searched=words is not None) for each in found[:limit]]
     send_json(scope, json_text.encode({"object": "list", **page_object(listed, has_more=len(found) > limit)}))
 
 
@@ -43,7 +43,7 @@ async def show_conversation(house: House, scope: Scope, receive: Receive) -> Non
     before = query.get("before") or None
     streams = house.store.list(owner, conversation_id=conversation_id, before=before, limit=limit + 1)
     page = page_object([stream_object(stream) for stream in streams[:limit]], has_more=len(streams) > limit)
-    send_json(scope, json_text.encode({**_conversation_object(house, found, owner), **page}))
+    send_json(scope, json_text.encode({**conversation_object(house, found, owner), **page}))
 
 
 async def rename_conversation(house: House, scope: Scope, receive: Receive) -> None:
@@ -59,7 +59,7 @@ async def rename_conversation(house: House, scope: Scope, receive: Receive) -> N
             parameter="title",
         )
     found = await house.conversations.rename(owner, conversation_id, title)
-    send_json(scope, json_text.encode(_conversation_object(house, found, owner)))
+    send_json(scope, json_text.encode(conversation_object(house, found, owner)))
 
 
 async def delete_conversation(house: House, scope: Scope, receive: Receive) -> None:
@@ -70,7 +70,7 @@ async def delete_conversation(house: House, scope: Scope, receive: Receive) -> N
     send_json(scope, json_text.encode(body))
 
 
-def _conversation_object(house: House, known: Found, owner: str, *, searched: bool = False) -> dict[str, object]:
+def conversation_object(house: House, known: Found, owner: str, *, searched: bool = False) -> dict[str, object]:
     """A conversation as our own routes write it."""
     written: dict[str, object] = {
         "id": known.id,

@@ -441,6 +441,22 @@ CONVERSATION = Description(
     ),
     errors=(404,),
 )
+CONVERSATION_EXPORT = Description(
+    group="Conversations",
+    summary="A whole conversation as a file",
+    told="Markdown holds the branch that ends with the latest stream; JSON and events hold all streams, the oldest"
+    " first. `headrace replay FILE` plays the events again.",
+    answers=(
+        Answer("text/markdown", told="`format=md`"),
+        Answer(JSON, answered.ExportedConversation, told="`format=json`"),
+        Answer(LINES, frame=answered.TypedFrame, told="`format=ndjson`: typed events, one a line."),
+    ),
+    parameters=(
+        _CONVERSATION_ID,
+        Parameter("format", "query", Literal["md", "json", "ndjson"], "The kind of file. Left out: `md`."),
+    ),
+    errors=(404,),
+)
 CONVERSATION_RENAME = Description(
     group="Conversations",
     summary="Give a conversation a title",

@@ -23,6 +23,7 @@ from headrace.server.describing import Description
 from headrace.server.document_routes import add_document, delete_document, list_documents, show_document
 from headrace.server.doors import Door, Handler
 from headrace.server.durable_routes import durable_routes
+from headrace.server.exporting import export_conversation
 from headrace.server.generating import chat_assistant, generates
 from headrace.server.house import House
 from headrace.server.login import login, logout
@@ -90,6 +91,7 @@ def routes(house: House) -> list[Route]:
         door("/v1/documents/{document_id}", ["GET"], show_document, told.DOCUMENT),
         door("/v1/documents/{document_id}", ["DELETE"], delete_document, told.DOCUMENT_DELETE),
         door("/v1/conversations", ["GET"], list_conversations, told.CONVERSATIONS),
+        door(f"{CONVERSATION_PATH}/export", ["GET"], export_conversation, told.CONVERSATION_EXPORT),
         door(CONVERSATION_PATH, ["GET"], show_conversation, told.CONVERSATION),
         door(CONVERSATION_PATH, ["PATCH"], rename_conversation, told.CONVERSATION_RENAME),
         door(CONVERSATION_PATH, ["DELETE"], delete_conversation, told.CONVERSATION_DELETE),

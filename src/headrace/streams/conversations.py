@@ -3,8 +3,8 @@
 Kept by a thread of its own in a file of its own (or in memory), so that no stream waits for it: the stores tell of a
 stream that begins, ends or is forgotten, and that costs the event loop a line in a list. The lines are written a
 hundred at a time, a few times a second, so that indexing takes a small share of a busy server; who asks is answered
-with all of them written. All but the titles that people gave can be made again from the streams; what is missing after a crash is,
-when the file is opened next.
+with all of them written. All but the titles that people gave can be made again from the streams; what is missing after
+a crash is, when the file is opened next.
 
 Of a stream that is part of no conversation nothing is kept, and until there is one neither thread nor file is opened.
 """
