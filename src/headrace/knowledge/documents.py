@@ -66,11 +66,6 @@ class Passage:
 
 def cut(name: str, text: str) -> list[Passage]:
     """The passages of a document, in order. Markdown where `name` ends in `.md` or `.markdown`, else plain text."""
-    return list(passages_of(name, text))
-
-
-def passages_of(name: str, text: str) -> Iterator[Passage]:
-    """The same one by one, as they are found."""
     text = storable(text)
     spans = list(_spans(text))
     lines = [text[start:end] for start, end in spans]
@@ -79,7 +74,7 @@ def passages_of(name: str, text: str) -> Iterator[Passage]:
         blocks = _markdown(lines[first:], first)
     else:
         blocks = _plain(lines)
-    yield from _passages(blocks, spans)
+    return list(_passages(blocks, spans))
 
 
 def storable(text: str) -> str:

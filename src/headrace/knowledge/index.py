@@ -13,14 +13,14 @@ import hashlib
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from os import PathLike, fspath
 from typing import Final, NamedTuple, TypeAlias
 
 from headrace.errors import StoreError
-from headrace.knowledge.documents import Passage, Unit, passages_of, storable
+from headrace.knowledge.documents import Unit, cut, storable
 from headrace.knowledge.ranking import Candidate, Findings, ranked, weighed
 from headrace.knowledge.words import Term, index_words, question_language, question_terms
 
@@ -31,7 +31,6 @@ _CANDIDATES = 24  # passages that BM25 ranks first; what they cover is then look
 _HEADING_WEIGHT = 2.0  # in BM25, against 1 for the text below
 _RELATED = 8  # words at most that stand in for one that no passage holds
 _LONGER_ENDING = 3  # letters by which such a word may be longer
-_PASSAGES_A_TURN = 4
 _ID_BYTES = 16  # of a document's hash
 _BUSY_MS = 5_000  # how long a write waits for another process that is writing to the same file
 
@@ -51,8 +50,11 @@ _TABLES = {
 }
 
 
-Worded: TypeAlias = tuple[str, str, Passage, list[str]]
-"""A passage with its title, the title's words, and the words of each of its units."""
+Worded: TypeAlias = tuple[str, str, int, int, tuple[tuple[str, str, str], ...]]
+"""Title and its words, start and end of a passage; kind, text and words of each of its units.
+
+Bare tuples: a large document has tens of thousands, which the garbage collector would look through again and again.
+"""
 
 
 class Document(NamedTuple):
@@ -293,17 +295,13 @@ def _hash(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def worded(name: str, text: str, pause: Callable[[], object] | None = None) -> list[Worded]:
-    """Each passage of a document with its title, the title's words, and the words of each of its units.
-
-    `pause` is called every few passages, a millisecond or so of work: on a thread, for others to have their turn.
-    """
-    worded = []
-    for place, passage in enumerate(passages_of(name, text)):
-        if pause is not None and place % _PASSAGES_A_TURN == 0:
-            pause()
+def worded(name: str, text: str) -> list[Worded]:
+    """Each passage of a document with its words: the dear part of adding it."""
+    worded: list[Worded] = []
+    for passage in cut(name, text):
         title = " › ".join([name, *passage.heading])
-        worded.append((title, _joined(title), passage, [_unit_words(unit) for unit in passage.units]))
+        units = tuple((unit.kind, unit.text, _unit_words(unit)) for unit in passage.units)
+        worded.append((title, _joined(title), passage.start, passage.end, units))
     return worded
 
 
@@ -330,21 +328,17 @@ def _insert(
         "INSERT INTO documents (name, hash, text, size_bytes, added_ns) VALUES (?, ?, ?, ?, ?)",
         (name, _hash(text), text, len(text.encode()), added_ns),
     ).lastrowid
-    for position, (title, title_words, passage, unit_words) in enumerate(passages):
+    for position, (title, title_words, start, end, units) in enumerate(passages):
         row = connection.execute(
             "INSERT INTO passages (document, position, title, title_words, text, start) VALUES (?, ?, ?, ?, ?, ?)",
             # Letter for letter as it is in the document.
-            (document, position, title, title_words, text[passage.start : passage.end], passage.start),
+            (document, position, title, title_words, text[start:end], start),
         ).lastrowid
-        connection.execute(
-            "INSERT INTO passage_words (rowid, title, body) VALUES (?, ?, ?)", (row, title_words, " ".join(unit_words))
-        )
+        body = " ".join(words for _, _, words in units)
+        connection.execute("INSERT INTO passage_words (rowid, title, body) VALUES (?, ?, ?)", (row, title_words, body))
         connection.executemany(
             "INSERT INTO units (passage, position, kind, text, words) VALUES (?, ?, ?, ?, ?)",
-            [
-                (row, place, unit.kind, unit.text, words)
-                for place, (unit, words) in enumerate(zip(passage.units, unit_words, strict=True))
-            ],
+            [(row, place, *unit) for place, unit in enumerate(units)],
         )
 
 

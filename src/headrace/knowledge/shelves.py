@@ -8,6 +8,7 @@ that search. A reader without documents is answered from the manual alone, on th
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,7 +29,7 @@ Result = TypeVar("Result")
 
 _SEARCHING_THREADS = 4
 _MOST_OPEN = 64  # shelves whose files are open at once; each takes three descriptors
-_PAUSE_SECONDS = 0.0002
+_TURN_SECONDS = 0.0005
 _MOST_WAITING = 64  # documents that wait to be indexed, each in memory
 
 
@@ -59,8 +60,6 @@ class Shelves:
         # Whether an owner has a shelf, once that was looked for.
         self._known: dict[str, bool] = {}
         self._waiting = 0
-        # Python's threads take turns of 5 ms: one that computes gives them away earlier, or every stream would stutter.
-        self._pause = partial(threading.Event().wait, _PAUSE_SECONDS)
         self._writer = ThreadPoolExecutor(1, "headrace-indexing")
         self._searchers = ThreadPoolExecutor(_SEARCHING_THREADS, "headrace-searching")
 
@@ -143,15 +142,15 @@ class Shelves:
     # -- on threads
 
     def _add(self, owner: str, name: str, body: bytes) -> tuple[Document, bool]:
-        text = text_of(name, body)
-        with self._shelf(owner) as index:
+        with _short_turns(), self._shelf(owner) as index:
+            text = text_of(name, body)
             if (there := index.document_of(text)) is not None:
                 return there, False
             if name not in index.names() and index.count() >= self._most:
                 raise TooManyDocuments(
                     f"you have {self._most} documents, and no more are taken (documents.max_per_owner); delete some"
                 )
-            passages = worded(name, text, self._pause)
+            passages = worded(name, text)
             if not passages:
                 raise UnusableDocument(f"{name} holds nothing that could be quoted: there is no sentence in it")
             index.put(name, text, passages, self._clock.unix_ns())
@@ -210,6 +209,20 @@ class Shelves:
     def _file(self, folder: Path, owner: str) -> Path:
         # An owner may be called anything; a file may not.
         return folder / f"{sha256(owner.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}.db"
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    """Has Python's threads take turns of half a millisecond instead of five: or streams would stutter meanwhile.
+
+    For the one thread that indexes; at any other time nothing computes beside the event loop.
+    """
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(_TURN_SECONDS)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(usual)
 
 
 async def _on(executor: ThreadPoolExecutor, job: Callable[[], Result]) -> Result:
