@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import socket
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -106,7 +108,8 @@ async def test_the_same_text_is_kept_once_and_the_same_name_holds_the_latest(pla
     again, same = await add(place, "ann", "copy of tides.txt", "Low tide in Orsk is at six.")
     assert (status, again) == (201, 200)
     assert same == {**first, "state": "unchanged"}
-    _, changed = await add(place, "ann", "tides.txt", "Low tide in Orsk is at seven.")
+    status, changed = await add(place, "ann", "tides.txt", "Low tide in Orsk is at seven.")
+    assert (status, changed["state"]) == (201, "replaced")
     assert changed["id"] != first["id"]
     _, listed = await ask_for(place, "GET", "/v1/documents?limit=100", of("ann"))
     assert [each["id"] for each in listed["data"] if "tides" in each["name"]] == [changed["id"]]
@@ -167,6 +170,9 @@ BAD = [
     ("program", b"\x7fELF\x02\x01\x00\x00", 422, "document_unusable", "is no text (byte 6 is 0)"),
     ("", b"text", 400, "invalid_request", "has no name"),
     ("a\nb.md", b"text", 400, "invalid_request", "control characters"),
+    ("a\u0085b.md", b"text", 400, "invalid_request", "control characters"),
+    ("cod\u202etxt.md", b"text", 400, "invalid_request", "U+202E, which reorders how it is shown"),
+    ("\u2067a.md", b"text", 400, "invalid_request", "U+2067"),
     ("n" * 256, b"text", 400, "invalid_request", "longer than 255"),
     ("headrace/README.md", b"text", 400, "invalid_request", "choose another"),
 ]  # fmt: skip
@@ -184,6 +190,24 @@ async def test_a_file_that_cannot_be_indexed_says_why_and_changes_nothing(
     assert after == before
 
 
+async def test_a_name_is_no_path_and_may_be_in_any_script(place: Place) -> None:
+    names = [
+        "../../etc/passwd",
+        "/tmp/a.md",
+        "notes/2026/ferry.md",
+        "C:\\a.md",
+        "عبارة \u200f.md",
+        "船 & 'boat' %00.md",
+        ". .",
+    ]
+    for number, name in enumerate(names):
+        status, added = await add(place, "bob", name, f"Name number {number} is a name like any other.")
+        assert (status, added["name"]) == (201, name)
+        path = f"/v1/documents/{added['id']}"
+        assert (await ask_for(place, "GET", path, of("bob")))[1]["name"] == name
+        assert (await ask_for(place, "DELETE", path, of("bob")))[0] == 200
+
+
 @pytest.mark.parametrize(
     "declared", ["application/json", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"]
 )
@@ -198,6 +222,7 @@ async def test_a_document_that_is_too_large_or_one_too_many_says_which_setting_i
         status, said = await add(small, "ann", "large.md", "word " * 201)
         assert (status, said["error"]["code"]) == (413, "body_too_large")
         assert "documents.limit_bytes" in said["error"]["message"]
+        assert (await ask_for(small, "GET", "/v1/documents", of("ann")))[1]["limit_bytes"] == 1000
         assert [(await add(small, "ann", f"{number}.md", f"Number {number}."))[0] for number in range(2)] == [201, 201]
         status, said = await add(small, "ann", "2.md", "Number 2.")
         assert (status, said["error"]["code"]) == (409, "too_many_documents")
@@ -236,3 +261,56 @@ def test_documents_outlive_a_server_that_is_killed(tmp_path: Path) -> None:
     assert "sails at nine. [1]" in json.loads(said.body)["answer"]
     folders = [each for each in tmp_path.rglob("headrace-documents") if each.is_dir()]
     assert [each.stat().st_mode & 0o777 for each in folders] == [0o700]
+
+
+def test_an_upload_that_is_cut_in_the_middle_adds_nothing(tmp_path: Path) -> None:
+    body = FERRY.encode()
+    head = request("POST", "/v1/documents?name=ferry.md", b"", *DECLARED, f"Content-Length: {len(body)}")
+    chunked = request("POST", "/v1/documents?name=ferry.md", b"", *DECLARED, "Transfer-Encoding: chunked")
+    with process(tmp_path) as server:
+        for half in (head + body[:40], chunked + b"28\r\n" + body[:40] + b"\r\n"):
+            with socket.create_connection(("127.0.0.1", server.port)) as line:
+                line.sendall(half)
+                line.shutdown(socket.SHUT_WR)
+                while line.recv(65536):  # until the server has seen that nothing more comes
+                    pass
+        assert listed(server) == []
+        (added,) = converse(server.port, head + body)
+        assert (added.status, [each["name"] for each in listed(server)]) == (201, ["ferry.md"])
+
+
+LARGE = "".join(f"The lamp of house {number} burns oil number {number}.\n\n" for number in range(60_000)).encode()
+
+
+@pytest.mark.parametrize("after_seconds", [0.1, 0.5, 1.0])
+def test_a_server_that_is_killed_while_it_indexes_has_the_document_whole_or_not_at_all(
+    tmp_path: Path, after_seconds: float
+) -> None:
+    sent = request("POST", "/v1/documents?name=lamps.txt", LARGE, *DECLARED, f"Content-Length: {len(LARGE)}")
+    with process(tmp_path) as server:
+        converse(server.port, request("POST", "/v1/documents?name=ferry.md", FERRY.encode(), *DECLARED,
+                                      f"Content-Length: {len(FERRY.encode())}"))  # fmt: skip
+        with socket.create_connection(("127.0.0.1", server.port)) as line:
+            line.sendall(sent)
+            line.settimeout(after_seconds)
+            with suppress(TimeoutError):
+                line.recv(1)
+            server.popen.kill()
+            server.popen.wait(timeout=20)
+    with process(tmp_path) as again:
+        there = {each["name"]: each for each in listed(again)}
+        assert there["ferry.md"]["passages"] == 1
+        if "lamps.txt" in there:
+            assert there["lamps.txt"]["size_bytes"] == len(LARGE)
+        (answered,) = converse(
+            again.port, post(b'{"question": "Which oil burns the lamp of house 59999?"}', "/api/query")
+        )
+        assert ("oil number 59999. [1]" in json.loads(answered.body)["answer"]) == ("lamps.txt" in there)
+        (added,) = converse(again.port, sent)
+        assert json.loads(added.body)["state"] == ("unchanged" if "lamps.txt" in there else "indexed")
+
+
+def listed(server: Process) -> list[dict[str, Any]]:
+    (answered,) = converse(server.port, request("GET", "/v1/documents"))
+    found: list[dict[str, Any]] = json.loads(answered.body)["data"]
+    return found

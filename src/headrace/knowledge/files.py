@@ -12,6 +12,8 @@ from headrace.knowledge.manual import PREFIX
 LONGEST_NAME = 255
 """Characters: what file systems allow."""
 
+# Embeddings, overrides and isolates (UAX 9, section 2): a name that holds one could be shown as another.
+_REORDERING = "\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 _LATER = "Markdown and plain text are indexed so far: save it as one of them, and add that"
 _BEGINNINGS = (
     (b"%PDF-", "a PDF"),
@@ -40,6 +42,11 @@ def checked_name(name: str) -> str:
         raise InvalidRequest(f"the document's name is longer than {LONGEST_NAME} characters", parameter="name")
     if any(ord(sign) < 32 or 127 <= ord(sign) < 160 or sign in "\u2028\u2029" for sign in name):
         raise InvalidRequest("the document's name holds control characters", parameter="name")
+    if (sign := next((sign for sign in name if sign in _REORDERING), None)) is not None:
+        raise InvalidRequest(
+            f"the document's name holds U+{ord(sign):04X}, which reorders how it is shown; take it out",
+            parameter="name",
+        )
     if name.startswith(PREFIX):
         raise InvalidRequest(f"names that begin with {PREFIX} are headrace's own; choose another", parameter="name")
     return name

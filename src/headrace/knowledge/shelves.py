@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import TypeVar
+from typing import Literal, TypeAlias, TypeVar
 
 from headrace.clock import Clock
 from headrace.errors import Overloaded, StoreError, TooManyDocuments, UnknownDocument, UnusableDocument
@@ -26,6 +26,8 @@ from headrace.knowledge.index import Document, KnowledgeIndex, search, worded
 from headrace.knowledge.ranking import Findings
 
 Result = TypeVar("Result")
+Added: TypeAlias = Literal["indexed", "replaced", "unchanged"]
+"""What became of a file: it is new, it took the place of one of the same name, or its text was there before."""
 
 _SEARCHING_THREADS = 4
 _MOST_OPEN = 64  # shelves whose files are open at once; each takes three descriptors
@@ -63,8 +65,8 @@ class Shelves:
         self._writer = ThreadPoolExecutor(1, "headrace-indexing")
         self._searchers = ThreadPoolExecutor(_SEARCHING_THREADS, "headrace-searching")
 
-    async def add(self, owner: str, name: str, body: bytes) -> tuple[Document, bool]:
-        """Indexes a file for its owner. Gives the document, and whether it is new: the same text is kept once.
+    async def add(self, owner: str, name: str, body: bytes) -> tuple[Document, Added]:
+        """Indexes a file for its owner. Gives the document, and what became of it: the same text is kept once.
 
         Where it waits to be indexed, cancelling takes it back; once it is being indexed, it is.
 
@@ -141,12 +143,13 @@ class Shelves:
 
     # -- on threads
 
-    def _add(self, owner: str, name: str, body: bytes) -> tuple[Document, bool]:
+    def _add(self, owner: str, name: str, body: bytes) -> tuple[Document, Added]:
         with _short_turns(), self._shelf(owner) as index:
             text = text_of(name, body)
             if (there := index.document_of(text)) is not None:
-                return there, False
-            if name not in index.names() and index.count() >= self._most:
+                return there, "unchanged"
+            there_was_one = name in index.names()
+            if not there_was_one and index.count() >= self._most:
                 raise TooManyDocuments(
                     f"you have {self._most} documents, and no more are taken (documents.max_per_owner); delete some"
                 )
@@ -157,7 +160,7 @@ class Shelves:
             self._known[owner] = True
             added = index.document_of(text)
             assert added is not None
-            return added, True
+            return added, "replaced" if there_was_one else "indexed"
 
     def _list(self, owner: str, before: str | None, limit: int) -> list[Document] | None:
         with self._shelf(owner) as index:

@@ -473,8 +473,9 @@ class DocumentRecord(msgspec.Struct, forbid_unknown_fields=True):
 class AddedDocument(DocumentRecord, forbid_unknown_fields=True):
     """A document that was just added."""
 
-    state: Literal["indexed", "unchanged"]
-    """`unchanged`: the same text was there before, perhaps under another name."""
+    state: Literal["indexed", "replaced", "unchanged"]
+    """`replaced`: it took the place of one of the same name; `unchanged`: the same text was there before, perhaps under
+    another name."""
 
 
 class DocumentPage(msgspec.Struct, forbid_unknown_fields=True):
@@ -486,6 +487,8 @@ class DocumentPage(msgspec.Struct, forbid_unknown_fields=True):
     first_id: str | None
     last_id: str | None
     """What `before` is given for the next page."""
+    limit_bytes: int
+    """The largest document that is taken (`documents.limit_bytes`)."""
 
 
 class DeletedDocument(msgspec.Struct, forbid_unknown_fields=True):

@@ -27,9 +27,9 @@ async def add_document(house: House, scope: Scope, receive: Receive) -> None:
     if name is None:
         raise InvalidRequest("the document has no name: send ?name=guide.md", parameter="name")
     body = await read_body(scope, receive, house.settings.documents.limit_bytes, "documents.limit_bytes")
-    document, new = await house.shelves.add(owner, name, body)
-    told = {**document_object(document), "state": "indexed" if new else "unchanged"}
-    send_json(scope, json_text.encode(told), status=201 if new else 200)
+    document, state = await house.shelves.add(owner, name, body)
+    told = {**document_object(document), "state": state}
+    send_json(scope, json_text.encode(told), status=200 if state == "unchanged" else 201)
 
 
 async def list_documents(house: House, scope: Scope, receive: Receive) -> None:
@@ -44,6 +44,8 @@ async def list_documents(house: House, scope: Scope, receive: Receive) -> None:
         "has_more": len(found) > limit,
         "first_id": listed[0]["id"] if listed else None,
         "last_id": listed[-1]["id"] if listed else None,
+        # A page refuses what is larger before it is read.
+        "limit_bytes": house.settings.documents.limit_bytes,
     }
     send_json(scope, json_text.encode(body))
 
