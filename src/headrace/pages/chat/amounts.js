@@ -13,6 +13,15 @@ export function duration(milliseconds) {
   return say("unit.seconds", { value: new Intl.NumberFormat(language.value, digits).format(milliseconds / 1000) });
 }
 
+const SIZES = ["byte", "kilobyte", "megabyte", "gigabyte"];
+
+/** How large a file is. @param {number} bytes */
+export function size(bytes) {
+  const step = Math.min(Math.floor(Math.log10(Math.max(bytes, 1)) / 3), SIZES.length - 1);
+  const unit = { style: "unit", unit: SIZES[step], unitDisplay: step ? "short" : "long", maximumFractionDigits: step ? 1 : 0 };
+  return new Intl.NumberFormat(language.value, /** @type {Intl.NumberFormatOptions} */ (unit)).format(bytes / 1000 ** step);
+}
+
 /** Tokens a second: the slower, the more exactly. @param {number} rate */
 export function rate(rate) {
   return number(rate, rate < 20 ? 1 : 0);

@@ -1,6 +1,7 @@
 // Where a question is written. Focus stays here while answers come; what is written is kept until it is sent.
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
+import { DocumentButton } from "./document_sheet.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
 import { keep, kept } from "./kept.js";
@@ -56,6 +57,7 @@ export function Composer({ house }) {
     }}
   >
     <div class="field">
+      <${DocumentButton} house=${house} />
       <textarea
         ref=${field}
         id="question"

@@ -4,6 +4,8 @@ import { Client, newId } from "../client/client.js";
 import { HeadraceError } from "../client/errors.js";
 import { Choices } from "./choices.js";
 import { Conversation } from "./conversation.js";
+import { Documents } from "./documents.js";
+import { listenForFiles } from "./dropping.js";
 import { Linked } from "./linked.js";
 import { Models } from "./models.js";
 import { Shelf } from "./shelf.js";
@@ -28,13 +30,14 @@ export class House {
     this.choices = new Choices();
     this.models = new Models(this.client, this.choices);
     this.shelf = new Shelf(this.client);
+    this.documents = new Documents(this.client, (act) => this._try(act));
     this.keyNeeded = signal(false);
     /** When the server is looked for again, where it is away. @type {import("@preact/signals").Signal<number | null>} */
     this.awayUntil = signal(null);
     /** Whether there is room for the list beside the conversation. */
     this.wide = signal(ROOM_FOR_LIST.matches);
     this.online = signal(navigator.onLine);
-    /** What stands over the page, one at a time. @type {import("@preact/signals").Signal<null | "list" | "keys" | "search">} */
+    /** What stands over the page, one at a time. @type {import("@preact/signals").Signal<null | "list" | "keys" | "search" | "documents">} */
     this.sheet = signal(null);
     /** What was just done, and the way back. @type {import("@preact/signals").Signal<null | { words: string, undo: () => void }>} */
     this.notice = signal(null);
@@ -60,6 +63,13 @@ export class House {
     addEventListener("offline", () => (this.online.value = false));
     document.addEventListener("visibilitychange", () => document.hidden || this._hurry());
     addEventListener("pagehide", () => this.shelf.settle());
+    listenForFiles(
+      () => !this.keyNeeded.value,
+      (files, empty) => {
+        this.sheet.value = "documents";
+        this.documents.add(files, empty);
+      },
+    );
     this._others.onmessage = () => this.look();
     this.refresh();
   }

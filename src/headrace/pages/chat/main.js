@@ -4,6 +4,7 @@ import { useEffect } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import { Banner } from "./banner.js";
 import { Composer } from "./composer.js";
+import { DocumentSheet, DropHint } from "./document_sheet.js";
 import { House } from "./house.js";
 import { html } from "./html.js";
 import { Keys, listenForKeys } from "./keys.js";
@@ -30,6 +31,8 @@ function Page({ house }) {
     <${Notice} house=${house} />
     <${Search} house=${house} />
     <${Keys} house=${house} />
+    <${DocumentSheet} house=${house} />
+    <${DropHint} />
     <${Spoken} house=${house} />
   `;
 }
