@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import FilePayload, Locator, Page, expect
+from playwright.sync_api import FilePayload, Locator, Page, Route, expect
 from tests.pages.test_accessibility import axe, violations
 from tests.pages.test_chat_page import ask, whole
 from tests.pages.visiting import House
@@ -22,11 +21,11 @@ REFUSED = "the server responded with a status of 422"
 
 
 @pytest.fixture(autouse=True)
-def _none_before(place: House) -> Iterator[None]:
+def _none_before(place: House) -> None:
     """No documents of an earlier test."""
-    for each in place.get("/v1/documents?limit=100")["data"]:
-        converse(place.server.port, request("DELETE", f"/v1/documents/{each['id']}"))
-    yield
+    while found := place.get("/v1/documents?limit=100")["data"]:
+        deletions = [request("DELETE", f"/v1/documents/{each['id']}") for each in found]
+        assert len(converse(place.server.port, *deletions, responses=len(found))) == len(found)
 
 
 def file(name: str, data: bytes | str) -> FilePayload:
@@ -272,12 +271,14 @@ def test_axe_finds_nothing_where_documents_are_added_and_cited(place: House, axe
         sheet = open_sheet(page)
         expect(sheet.locator(".about")).to_have_count(1)
         assert violations(page, axe) == [], "none"
-        page.route("**/v1/documents?name=*", lambda route: None)  # it stays on its way
-        choose(page, file("held.md", FERRY))
+        held: list[Route] = []
+        page.route("**/v1/documents?name=*", lambda route: held.append(route))  # it stays on its way
+        choose(page, file("ferry.md", FERRY))
         expect(sheet.locator(".progress li")).to_have_count(1)
         assert violations(page, axe) == [], "on its way"
-        page.unroute_all(behavior="ignoreErrors")
-        choose(page, file("ferry.md", FERRY), file("bad.txt", b"caf\xe9"))
+        held.pop().continue_()
+        page.unroute_all()
+        choose(page, file("bad.txt", b"caf\xe9"))
         expect(sheet.locator(".failed li")).to_have_count(1)
         expect(sheet.locator(".all li")).to_have_count(1)
         assert violations(page, axe) == [], "failed"
