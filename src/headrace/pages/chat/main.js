@@ -45,6 +45,7 @@ function Main({ house }) {
   if (conversation.turns.value.length > 0) {
     // In another language everything is made anew: what is not Preact's, too.
     return html`<main>
+      <h1 class="unseen">${say("conversation")}</h1>
       <${Transcript} key=${language.value} house=${house} />
       <${Banner} house=${house} />
       ${house.mayAsk ? html`<${Composer} house=${house} />` : html`<${LinkedFoot} house=${house} />`}
