@@ -57,7 +57,6 @@ export function Composer({ house }) {
     }}
   >
     <div class="field">
-      <${DocumentButton} house=${house} />
       <textarea
         ref=${field}
         id="question"
@@ -69,6 +68,7 @@ export function Composer({ house }) {
         onInput=${typed}
         onKeyDown=${pressed}
       ></textarea>
+      <${DocumentButton} house=${house} />
       ${running
         ? html`<button key="stop" type="button" class="go stop" aria-label=${say("question.stop")} title=${`${say("question.stop")} (Esc)`} onClick=${() => house.stop()}>
             <${Icon} name="stop" />
