@@ -23,6 +23,7 @@ COMMANDS = {
     "ps": ("headrace.cli.ps", "ps"),
     "cancel": ("headrace.cli.cancel", "cancel"),
     "replay": ("headrace.cli.replay", "replay"),
+    "ingest": ("headrace.cli.ingest", "ingest"),
     "torture": ("headrace.cli.torture", "torture"),
     "models": ("headrace.cli.models", "models"),
     "keys": ("headrace.cli.keys", "keys"),

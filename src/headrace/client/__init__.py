@@ -7,6 +7,7 @@ protocols' bytes.
 - `connection_state.py`             what is to be done next: asked, resumed, waited, given up
 - `reading.py`                      one stream as its reader has it
 - `pieces.py`, `hearing.py`         bytes as numbered pieces, frames as events
+- `documents.py`                    files for a server's model `offline` to answer from
 - `questions.py`, `refusals.py`     what is put to a server, and what it or the network says to that
 """
 
