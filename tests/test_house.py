@@ -69,7 +69,7 @@ USERS = {
 }
 
 # A delay before another attempt, and the sweeps over all that lives. Nothing sleeps between tokens.
-SLEEPERS = ["client/asynchronous.py", "runs/run.py", "runs/registry.py", "server/serving.py"]
+SLEEPERS = ["client/asynchronous.py", "client/documents.py", "runs/run.py", "runs/registry.py", "server/serving.py"]
 
 SHAPELESS_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "base", "core", "stuff"}
 

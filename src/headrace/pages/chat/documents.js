@@ -60,6 +60,8 @@ export class Documents {
     this.empty = signal([]);
     this.underway = computed(() => this.sendings.value.filter(({ state }) => state.value !== "failed" && state.value !== "done"));
     this.failed = computed(() => this.sendings.value.filter(({ state }) => state.value === "failed"));
+    /** The ids of those that were deleted. @type {Set<string>} */
+    this._deleted = new Set();
     this._running = 0;
   }
 
@@ -108,6 +110,7 @@ export class Documents {
       // One that was deleted in another tab is gone as well.
       if (!response.ok && response.status !== 404) throw await errorOf(response);
       this.all.value = this.all.value.filter((each) => each.id !== id);
+      this._deleted.add(id);
       this.deleted.value = name;
     });
   }
@@ -115,10 +118,15 @@ export class Documents {
   /** @param {string} before */
   async _read(before) {
     const words = new URLSearchParams({ limit: String(PAGE), ...(before && { before }) });
+    const known = new Set(this.all.value.map(({ id }) => id));
     const response = await this._client.fetch(`/v1/documents?${words}`);
     if (!response.ok) throw await errorOf(response);
     const page = await response.json();
-    this.all.value = before ? [...this.all.value, ...page.data] : page.data;
+    // What was added while it was asked for may not be in it yet, and what was deleted may still be.
+    const meanwhile = this.all.value.filter((each) => before || !known.has(each.id));
+    const others = new Set(meanwhile.flatMap(({ id, name }) => [`id ${id}`, `name ${name}`]));
+    const listed = page.data.filter((/** @type {Document} */ { id, name }) => !others.has(`id ${id}`) && !others.has(`name ${name}`));
+    this.all.value = [...meanwhile, ...listed.filter((/** @type {Document} */ { id }) => !this._deleted.has(id))];
     this.more.value = page.has_more;
     this._limit = page.limit_bytes;
     this.read.value = true;
@@ -143,6 +151,7 @@ export class Documents {
       if (this._limit && sending.file.size > this._limit) throw tooLarge(sending, this._limit);
       const { state, ...document } = await this._sent(sending);
       this.added.set(document.id, state);
+      this._deleted.delete(document.id);
       const others = this.all.value.filter((each) => each.id !== document.id && each.name !== document.name);
       this.all.value = [document, ...others];
       sending.state.value = "done";
