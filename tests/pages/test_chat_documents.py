@@ -70,7 +70,7 @@ def test_o5_files_that_are_dropped_are_indexed_and_one_bad_file_names_its_error(
     }
     for name, data in files.items():
         (tmp_path / name).write_bytes(data)
-    with place.visit(storage={"model": "offline"}, refused="422") as page:
+    with place.visit(storage={"model": "offline"}, refused=(422,)) as page:
         expect(page.get_by_role("textbox")).to_be_visible()
         drop(page, *(tmp_path / name for name in files))
         sheet = page.get_by_role("dialog", name="Documents")
@@ -272,7 +272,7 @@ def test_d5_sources_are_numbered_in_the_order_in_which_they_are_used(place: Hous
 
 @pytest.mark.parametrize("dark", [False, True])
 def test_axe_finds_nothing_where_documents_are_added_and_cited(place: House, axe: str, dark: bool) -> None:
-    with place.visit(storage={"model": "offline"}, refused="422", dark=dark, width=390 if dark else 1280) as page:
+    with place.visit(storage={"model": "offline"}, refused=(422,), dark=dark, width=390 if dark else 1280) as page:
         sheet = open_sheet(page)
         expect(sheet.locator(".about")).to_have_count(1)
         assert violations(page, axe) == [], "none"
