@@ -22,7 +22,8 @@ from headrace.server.socket_connection import (
     SocketConnection,
 )
 from headrace.server.socket_frames import MESSAGES
-from headrace.server.socket_session import Lane, Session
+from headrace.server.socket_lane import Lane
+from headrace.server.socket_session import Session
 from headrace.testing.upstream import DONE, Exchange, answer, finish_chunk, text_chunk
 
 pytestmark = pytest.mark.anyio

@@ -15,7 +15,7 @@ from tests.server.talking import CHAT, is_last, said_in, talking
 
 from headrace.events import Event
 from headrace.protocols.socket_messages import MessageEncoder, message_encoder
-from headrace.server import socket_session
+from headrace.server import socket_lane
 from headrace.server.callers import LOCAL_OWNER
 from headrace.testing.upstream import DONE, Exchange, answer, finish_chunk, frame, role_chunk, text_chunk
 
@@ -581,7 +581,7 @@ async def test_l19_a_fault_in_an_encoder_ends_its_lane_and_no_other(
         made = message_encoder(*arguments, **named)
         return Faulty(made) if named["request_id"] == "bad" else made
 
-    monkeypatch.setattr(socket_session, "message_encoder", faulty)
+    monkeypatch.setattr(socket_lane, "message_encoder", faulty)
     async with place.upstream(say), talking(place.port) as client:
         for name in ("bad", "good"):
             await client.say(chat(), request_id=name)

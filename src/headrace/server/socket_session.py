@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 
 from headrace.errors import Busy, HeadraceError, InternalError, InvalidRequest, Unauthorized
-from headrace.interfaces import Framing, ReaderProtocol, Stream
+from headrace.interfaces import ReaderProtocol, Stream
 from headrace.keys.keyring import REVOKED, Key
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.objects import error_object
 from headrace.protocols.reading import reader_options
-from headrace.protocols.socket_messages import SPOKEN, MessageEncoder, message_encoder
+from headrace.protocols.socket_messages import SPOKEN
 from headrace.protocols.socket_requests import Ask, Auth, Cancel, ClientMessage, Ping, Resume
 from headrace.requests import ReaderOptions
 from headrace.server.answering import below_horizon, deliver
@@ -32,7 +32,7 @@ from headrace.server.house import House
 from headrace.server.idempotency import idempotency_of
 from headrace.server.socket_connection import SocketConnection
 from headrace.server.socket_doors import SocketDoor, close_code
-from headrace.server.socket_frames import MESSAGES
+from headrace.server.socket_lane import Lane, LaneMessages
 from headrace.server.stream_routes import query_of, read_following
 from headrace.server.warnings import warning
 from headrace.wire import json_text
@@ -45,70 +45,6 @@ AUTH_SECONDS = 5.0
 """How long a client that showed no key may take to send one."""
 _PONG = b'{"type":"pong"}'
 _FIRST = 'send {"type": "auth", "token": "<key>"} first, or the header Authorization: Bearer <key>'
-
-
-class Lane:
-    """One answer on its way over a WebSocket: where a delivery is written to."""
-
-    __slots__ = (
-        "_connection",
-        "caller",
-        "cancelled",
-        "gone",
-        "heartbeat_seconds",
-        "loop",
-        "on_gone",
-        "on_ready",
-        "request_id",
-        "stream",
-    )
-
-    def __init__(self, connection: SocketConnection, caller: Caller, request_id: str | None) -> None:
-        self._connection = connection
-        self.loop: asyncio.AbstractEventLoop = connection.loop
-        self.caller = caller
-        self.request_id = request_id
-        self.stream: Stream | None = None
-        self.cancelled = False
-        """Whether it was cancelled before it had a stream."""
-        self.heartbeat_seconds: float | None = None
-        self.gone = False
-        self.on_ready: Callable[[], None] | None = None
-        self.on_gone: Callable[[], None] | None = None
-
-    @property
-    def paused(self) -> bool:
-        """Whether the client is slow."""
-        return self._connection.paused
-
-    def write(self, data: bytes) -> None:
-        """Writes whole frames."""
-        self._connection.write(data)
-
-    def flush(self) -> None:
-        """Nothing waits."""
-
-    def leave(self) -> None:
-        """Says that the reader has left."""
-        self.gone = True
-        if self.on_gone is not None:
-            self.on_gone()
-
-
-class _Messages:
-    """How the answer of a lane is written."""
-
-    framing: Framing = MESSAGES
-
-    def __init__(self, protocol: ReaderProtocol, request_id: str | None, warned: str | None) -> None:
-        self.name = protocol.name
-        self._protocol = protocol
-        self._request_id = request_id
-        self._warned = warned
-
-    def encoder(self, options: ReaderOptions) -> MessageEncoder:
-        """A new encoder for one reader."""
-        return message_encoder(self._protocol, options, request_id=self._request_id, warning=self._warned)
 
 
 class Session:
@@ -359,7 +295,7 @@ class Session:
         house.readers.attach(key, stream.readers)
         try:
             warned = warning(house, stream.request)
-            messages = _Messages(protocol, lane.request_id, None if warned is None else warned.decode("ascii"))
+            messages = LaneMessages(protocol, lane.request_id, None if warned is None else warned.decode("ascii"))
             below = offset < stream.horizon
             if not below and await deliver(house, stream, messages, options, lane, offset) == "failed":
                 # It was told why, unless what came next was let go while it was slow.
