@@ -10,7 +10,8 @@ import asyncio
 import tomllib
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, TypeVar
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import pytest
@@ -18,9 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.cli import dotenv
-from headrace.errors import HeadraceError, InvalidRequest, RequestError, SettingsError
+from headrace.client.hearing import Hearing
+from headrace.client.pieces import Pieces
+from headrace.client.refusals import is_cancelled, refusal_of
+from headrace.errors import HeadraceError, InvalidRequest, RequestError, SettingsError, UpstreamMalformed
 from headrace.identifiers import is_stream_id
 from headrace.protocols.reading import read_options
+from headrace.protocols.socket_requests import ClientMessage
+from headrace.providers.exchanges import retry_after_seconds
 from headrace.providers.ollama_hearing import OllamaHearing
 from headrace.providers.openai_refusals import json_or_text, refused
 from headrace.server.bodies import require_json, require_no_page
@@ -28,9 +34,12 @@ from headrace.server.credentials import credential_of, keys_offered, refuse_key_
 from headrace.server.idempotency import idempotency_of
 from headrace.server.responses import request_id
 from headrace.server.socket_doors import door_at
+from headrace.server.stream_routes import query_of
 from headrace.settings.reading import from_document, from_environment
 from headrace.settings.trust import read_record
 from headrace.settings.variables import VARIABLES
+from headrace.testing.torture.cases import Case
+from headrace.testing.torture.judging import Transcript, judge
 from headrace.wire import durable, ollama, openai_chat
 
 TRIES = settings(deadline=None, max_examples=150)
@@ -48,6 +57,7 @@ HEADERS = (
     "idempotency-key", "authorization", "x-api-key", "api-key", "cookie", "content-type", "origin", "sec-fetch-site",
     "last-event-id", "x-request-id", "stream-ttl", "stream-expires-at", "stream-closed", "stream-forked-from",
     "stream-fork-offset", "stream-seq", "producer-id", "producer-epoch", "producer-seq", "if-none-match",
+    "retry-after", "retry-after-ms",
 )  # fmt: skip
 headers = st.dictionaries(st.sampled_from(HEADERS), values | numbers | spelled, max_size=6)
 
@@ -61,6 +71,7 @@ HEADER_PARSERS: dict[str, Callable[[dict[str, str]], object]] = {
     "page": require_no_page,
     "idempotency key": lambda headers: idempotency_of(headers.get("idempotency-key", ""), "/chat", b""),
     "stream id": lambda headers: is_stream_id(headers.get("headrace-stream", "")),
+    "when to come back": lambda headers: retry_after_seconds(headers, 0),
     "durable content type": durable.read_content_type,
     "durable kind": lambda headers: durable.kind_of(headers.get("content-type", "")),
     "durable lifetime": durable.read_lifetime,
@@ -93,7 +104,14 @@ def test_any_headers_are_read_or_refused(name: str, headers: dict[str, str]) -> 
         assert error.message
 
 
+URL = "http://127.0.0.1:8000"
 BYTE_PARSERS: dict[str, tuple[Callable[[bytes], object], type[Exception]]] = {
+    "query of a route": (query_of, InvalidRequest),
+    "message of a WebSocket": (lambda data: ClientMessage(data).read(), RequestError),
+    "refusal that a client is told": (lambda data: refusal_of(500, {}, data, URL), UpstreamMalformed),
+    "what a cancel came to": (lambda data: is_cancelled(data, URL), UpstreamMalformed),
+    "events that a client reads": (lambda data: Pieces(-1).feed(b"id: 7\ndata: %b\n\n" % data), ValueError),
+    "record that is replayed": (lambda data: Hearing().feed(data.decode("utf-8", "replace")), msgspec.DecodeError),
     "query of a log": (durable.read_query, InvalidRequest),
     "key in a URL": (refuse_key_in_url, InvalidRequest),
     "messages of a log": (durable.split_messages, RequestError),
@@ -139,6 +157,16 @@ def test_any_bytes_are_read_or_refused(name: str, data: bytes) -> None:
     parse, kind = BYTE_PARSERS[name]
     with suppress(kind, RecursionError if name in MAY_BE_TOO_DEEP else kind):
         parse(data)
+
+
+@TRIES
+@given(data=anything, status=st.sampled_from([0, 200, 500]), over=st.sampled_from(["complete", "broken", "timed out"]))
+def test_any_answer_under_torture_is_judged(
+    data: bytes, status: int, over: Literal["complete", "broken", "timed out"]
+) -> None:
+    case = Case(7, 1, "well", True, MappingProxyType({"text": ("One", " two")}), 1)
+    for content_type, body in (("application/json", data), ("text/event-stream", b"data: %b\n\n" % data)):
+        assert judge(case, Transcript(status, content_type, body, over)).verdict != "ok"
 
 
 @TRIES

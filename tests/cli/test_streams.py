@@ -169,6 +169,7 @@ def test_a_file_of_events_is_replayed_without_any_server(command: Command) -> No
     ("text", "code", "said"),
     [
         ("<html>\n", 2, "line 1: no event of a stream"),
+        ("[" * 20_000, 2, "line 1: no event of a stream"),
         ('{"type":"token","content":"half"}\n', 6, "its end is missing"),
         ("", 1, "there is nothing to read"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from contextlib import suppress
 from typing import Any
 
 import msgspec
@@ -133,6 +134,14 @@ def test_a_message_of_another_shape_is_the_readers_mistake(fields: dict[str, Any
     with pytest.raises(UpstreamRefused) as caught:
         asked(messages=[{"role": "assistant", "content": "a", **fields}])
     assert caught.value.failure().http_status == 400
+
+
+@pytest.mark.parametrize("depth", [40, *range(960, 1000), 60_000])
+def test_arguments_nested_however_deeply_are_carried_or_refused(depth: int) -> None:
+    call = {"id": "c", "type": "function", "function": {"name": "f", "arguments": "[" * depth + "]" * depth}}
+    request = read("openai_chat", messages=[{"role": "assistant", "content": "", "tool_calls": [call]}])
+    with suppress(UpstreamRefused):
+        assert b"[" * depth + b"]" * depth in asking_body(request, "larch")
 
 
 def test_what_an_ollama_client_asked_reaches_an_ollama_as_it_was_said() -> None:

@@ -100,6 +100,7 @@ ANSWERS: list[tuple[bytes, int | None]] = [
     (HEAD + b'\r\n{"models": null}', 0),
     (HEAD + b"\r\n<html>", None),
     (HEAD + b"\r\n[1]", None),
+    (HEAD + b'\r\n{"models":' + b"[" * 20_000, None),
     (b"HTTP/1.1 404 Not Found\r\n\r\n{}", None),
     (b"SSH-2.0-OpenSSH\r\n\r\n", None),
     (b"", None),

@@ -79,6 +79,7 @@ async def test_a_key_in_a_header_logs_in_too(place: Place) -> None:
         (b"", 400),
         (b'{"key": "ann-key-1"', 400),
         (b"[" * 10_000, 400),
+        (b'{"key": "\xff"}', 400),
     ],
 )
 async def test_what_is_no_key_of_this_server_is_refused_and_not_repeated(place: Place, body: object, code: int) -> None:

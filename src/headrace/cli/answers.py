@@ -201,7 +201,7 @@ async def server_here(address: tuple[str, int] = ("127.0.0.1", 8000)) -> str | N
     body = await get_loopback(address, "/health")
     try:
         found = body is not None and msgspec.json.decode(body, type=_Health).service == "headrace"
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         found = False  # another program's port
     return f"http://{address[0]}:{address[1]}" if found else None
 

@@ -143,6 +143,6 @@ def _kept() -> Mapping[str, str]:
         raise SettingsError(f"{path} holds keys and may be read by others (mode {mode:o}): chmod 600 {path}")
     try:
         return msgspec.json.decode(content, type=_File).keys
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         # Without the reason, which may repeat a piece of a key.
         raise SettingsError(f"{path} is not what headrace wrote there; remove it, and set your keys again") from None

@@ -110,7 +110,10 @@ class Hearing:
                 return []
             self.ended = True
             return [msgspec.structs.replace(self._ending, timing=self._timing)]
-        frame = _decode(record)
+        try:
+            frame = _decode(record)
+        except RecursionError:
+            raise msgspec.DecodeError("it is nested too deeply") from None
         match frame.type:
             case "start":
                 created_ns = _unix_ns(frame.timestamp)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from typing import TypeVar
 
 import httpx2
-import msgspec
 
 from headrace.client.questions import address, authorization, is_this_machine
-from headrace.client.refusals import broken, refusal_of
+from headrace.client.refusals import broken, read, refusal_of
 from headrace.client.timers import LOOK_SECONDS
-from headrace.errors import UpstreamMalformed
 
 T = TypeVar("T")
 
@@ -40,7 +38,4 @@ async def look(url: str, path: str, kind: type[T], *, key: str | None = None) ->
             raise broken(error, url) from error
     if response.status_code != 200:
         raise refusal_of(response.status_code, response.headers, response.content, url)
-    try:
-        return msgspec.json.decode(response.content, type=kind)
-    except msgspec.DecodeError as error:
-        raise UpstreamMalformed(f"{url} answers, but is no headrace server", upstream=url) from error
+    return read(response.content, kind, url)

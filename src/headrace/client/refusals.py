@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TypeVar
 
 import httpx2
 import msgspec
@@ -25,6 +26,8 @@ from headrace.errors import (
 
 MOST_ERROR_BYTES = 64 * 1024
 
+T = TypeVar("T")
+
 
 class _Error(msgspec.Struct):
     message: str = ""
@@ -41,7 +44,7 @@ def refusal_of(status: int, headers: Mapping[str, str], data: bytes, url: str) -
     again = _retry_after_seconds(headers)
     try:
         said = msgspec.json.decode(data, type=_ErrorBody).error
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):  # broken UTF-8 is a ValueError of its own
         return UpstreamRefused(
             f"{url} answered {status}, and is perhaps no headrace server",
             upstream=url,
@@ -71,9 +74,18 @@ def is_cancelled(data: bytes, url: str) -> bool:
     Raises:
         UpstreamMalformed: it says nothing of the kind.
     """
+    return read(data, _Cancelled, url).cancelled
+
+
+def read(data: bytes, kind: type[T], url: str) -> T:
+    """What the server at `url` answered, as a `kind`.
+
+    Raises:
+        UpstreamMalformed: it is nothing of the kind.
+    """
     try:
-        return msgspec.json.decode(data, type=_Cancelled).cancelled
-    except msgspec.DecodeError as error:
+        return msgspec.json.decode(data, type=kind)
+    except (ValueError, RecursionError) as error:
         raise UpstreamMalformed(f"{url} answers, but is no headrace server", upstream=url) from error
 
 

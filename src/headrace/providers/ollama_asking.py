@@ -59,7 +59,7 @@ def asking_body(request: GenerationRequest, upstream: str) -> bytes:
     """
     try:
         return _asked(request, upstream)
-    except msgspec.DecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise _cannot_carry(f"JSON that cannot be read ({error})", "the request", upstream) from error
 
 
@@ -166,7 +166,7 @@ def _object(arguments: Any) -> dict[str, Any]:
     """The arguments of an earlier tool call: an object for Ollama, text for everybody else."""
     try:
         value = msgspec.json.decode(arguments) if isinstance(arguments, str) else arguments
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         value = arguments
     return value if isinstance(value, dict) else {} if value is None else {"arguments": value}
 

@@ -132,7 +132,7 @@ async def ollama_models(address: Address) -> int | None:
     body = await get_loopback(address, "/api/tags")
     try:
         return None if body is None else len(msgspec.json.decode(body, type=_Tags).models or ())
-    except msgspec.DecodeError:
+    except (ValueError, RecursionError):
         return None  # something answers there, but not Ollama
 
 

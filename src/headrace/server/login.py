@@ -31,7 +31,7 @@ async def login(house: House, scope: Scope, receive: Receive) -> None:
         body = await read_body(scope, receive, house.settings.server.body_limit_bytes)
         try:
             text = msgspec.json.decode(body, type=LoginRequest).key.strip()
-        except (msgspec.DecodeError, RecursionError):
+        except (ValueError, RecursionError):  # broken UTF-8 is a ValueError of its own
             # Without the reason, which may repeat a piece of the key.
             raise MalformedBody('the body is not {"key": "…"}') from None
     house.refresh_keys()

@@ -150,7 +150,7 @@ def _repeated(places: Sequence[int]) -> str:
 def _whole(transcript: Transcript) -> _Told:
     try:
         answer = msgspec.json.decode(transcript.body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (ValueError, RecursionError):
         nonsense = None if transcript.over != "complete" else f"{transcript.body[:60]!r} is no JSON"
         if not transcript.body:
             nonsense = None
@@ -174,7 +174,7 @@ def _streamed(transcript: Transcript) -> _Told:
             break
         try:
             payload = msgspec.json.decode(event.data)
-        except (msgspec.DecodeError, UnicodeError):
+        except (ValueError, RecursionError):
             reading.nonsense = reading.nonsense or f"{event.data[:60]!r} is no JSON"
             continue
         if event.type == "error" and isinstance(payload, dict) and "error" not in payload:
