@@ -197,6 +197,17 @@ async def test_a_request_and_a_goodbye_in_one_packet_start_what_shall_go_on(plac
         assert stream.ended.ending == "stop"
 
 
+async def test_nothing_is_said_behind_a_goodbye(place: Place) -> None:
+    async with bare(place.port) as socket:
+        await socket.send(frame(BINARY, b"x"))
+        assert (await socket.closed())[0] == 1003
+        await socket.send(frame(PING, b"x"))
+        await socket.send(frame(CLOSE, b"\x03\xeb"))
+        with pytest.raises(asyncio.IncompleteReadError) as caught:
+            await socket.next()
+        assert caught.value.partial == b""
+
+
 async def test_nothing_is_heard_after_a_close(place: Place) -> None:
     async with place.upstream(say) as upstream, bare(place.port) as socket:
         await socket.send(frame(BINARY), frame(TEXT, json.dumps(chat()).encode()))
@@ -349,6 +360,24 @@ async def test_who_asks_without_ever_reading_is_not_heard_any_more(place: Place)
         opcode, payload = await socket.next()
         assert (opcode, json.loads(payload)["error"]["code"]) == (TEXT, "invalid_json")
         await until_heard_again(socket, connection)
+
+
+async def test_who_pings_without_ever_reading_is_not_heard_any_more(place: Place) -> None:
+    async with bare(place.port, receive_bytes=4096) as socket:
+        connection = only_connection(place)
+        pings = frame(PING, b"x" * 125) * 1000
+
+        async def flood() -> None:
+            while True:
+                await socket.send(pings)
+
+        flooding = asyncio.create_task(flood())
+        await until(lambda: connection._transport.get_write_buffer_size() > QUEUE_BYTES)
+        await until(lambda: connection._deaf, 5)
+        assert connection._transport.get_write_buffer_size() < QUEUE_BYTES + len(pings) + (1 << 20)
+        flooding.cancel()
+        await asyncio.gather(flooding, return_exceptions=True)
+        assert await socket.next() == (PONG, b"x" * 125)
 
 
 async def until_heard_again(socket: BareSocket, connection: SocketConnection) -> None:

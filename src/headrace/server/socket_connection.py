@@ -201,9 +201,8 @@ class SocketConnection(asyncio.Protocol):
         if self._closing_since is not None or transport.is_closing():
             return
         transport.write(data)
-        if self.paused and not self._deaf and transport.get_write_buffer_size() > QUEUE_BYTES:
-            self._deaf = True
-            transport.pause_reading()
+        if self.paused:
+            self._check_queue()
 
     def close(self, code: int, reason: str) -> None:
         """Says goodbye, and waits a little for the other side to do so. Nothing is heard from now on."""
@@ -211,7 +210,7 @@ class SocketConnection(asyncio.Protocol):
             return
         if self._frames.state is State.OPEN:
             self._frames.send_close(code, reason.encode()[:MOST_REASON_BYTES].decode("utf-8", "ignore"))
-            self._flush()
+        self._flush()  # also where a goodbye of the library's waits to be written
         self._begin_to_close()
 
     # -- called by the server
@@ -281,11 +280,17 @@ class SocketConnection(asyncio.Protocol):
                 return
         self.listener.hear(message)
 
+    def _check_queue(self) -> None:
+        if not self._deaf and self._transport.get_write_buffer_size() > QUEUE_BYTES:
+            self._deaf = True
+            self._transport.pause_reading()
+
     def _flush(self) -> None:
         transport = self._transport
         for piece in self._frames.data_to_send():
             if piece:
-                transport.write(piece)
+                # Nothing behind our own goodbye, where the library still answers pings (RFC 6455, 5.5.1).
+                self.write(piece)
             elif self._frames.parser_exc is None:
                 transport.close()  # both sides have said goodbye
             elif transport.can_write_eof() and not transport.is_closing():
