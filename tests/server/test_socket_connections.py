@@ -426,7 +426,8 @@ async def test_what_one_read_of_the_upstream_held_is_one_write_of_many_messages(
         await client.say(chat())
         while said_in([await client.hear()]) != "49":
             pass
-        assert len(writes) <= 3, "the start, and what the one read held"
+        # The start, and what each read held: mostly one, on a crowded machine a few. Never one for each of the fifty.
+        assert len(writes) < 10
     await place.emptied()
 
 
