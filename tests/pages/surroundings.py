@@ -30,6 +30,8 @@ class Model:
 
     pieces: list[str] = field(default_factory=list)
     pause_seconds: float = 0.0
+    together: int = 1
+    """How many pieces it sends at once, each of them a delta."""
     silent_seconds: float = 0.0
     """How long it says nothing at all before its answer, as a model that is being loaded."""
     usage: dict[str, int] | None = None
@@ -67,8 +69,9 @@ class Model:
             for said in self.rationale:
                 await exchange.chunk(_chunk({"reasoning_content": said}))
                 await asyncio.sleep(self.pause_seconds)
-            for said in self.pieces:
-                await exchange.chunk(_chunk({"content": said}))
+            for at in range(0, len(self.pieces), self.together):
+                joined = self.pieces[at : at + self.together]
+                await exchange.chunk(b"".join(_chunk({"content": each}) for each in joined))
                 await asyncio.sleep(self.pause_seconds)
             if self.raw is not None:
                 await exchange.chunk(_chunk({"content": "RAW"}).replace(b"RAW", self.raw))

@@ -33,7 +33,7 @@ class Walk(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._visit = ExitStack()
-        self.asked = 0
+        self.wishes = 0
 
     @initialize(words=st.integers(1, 8), wait=WAITS)
     def come(self, words: int, wait: int) -> None:
@@ -50,14 +50,14 @@ class Walk(RuleBasedStateMachine):
     def running(self) -> bool:
         return self.page.get_by_role("button", name="Stop").count() > 0
 
-    @precondition(lambda self: self.asked < 4)
+    @precondition(lambda self: self.wishes < 6)
     @rule(words=st.integers(1, 8), wait=WAITS)
     def ask(self, words: int, wait: int) -> None:
+        self.wishes += 1  # whatever becomes of it: what a walk can do next may not hang on what the page does
         if self.running:
             return
-        self.asked += 1
         self.place.said.pieces = paragraphs(words, words=4)
-        self.page.get_by_role("textbox", name="Ask anything").fill(f"Question {self.asked}?")
+        self.page.get_by_role("textbox", name="Ask anything").fill(f"Question {self.wishes}?")
         self.page.keyboard.press("Enter")
         self.page.wait_for_timeout(wait)
 
@@ -106,14 +106,14 @@ class Walk(RuleBasedStateMachine):
         self.tabs.pop().close()
         self.page.bring_to_front()
 
-    @precondition(lambda self: 0 < self.asked < 5)
+    @precondition(lambda self: self.wishes < 6)
     @rule(wait=WAITS)
     def ask_for_another_answer(self, wait: int) -> None:
+        self.wishes += 1
         again = self.page.get_by_role("button", name="Answer again")
         if self.running or not again.count():
             return
-        self.asked += 1
-        self.place.said.pieces = ["Another ", f"answer {self.asked}."]
+        self.place.said.pieces = ["Another ", f"answer {self.wishes}."]
         again.last.click()
         self.page.wait_for_timeout(wait)
 
