@@ -63,7 +63,8 @@ async def open_house(
             store = _in_memory(settings.store, clock, conversations)
         stack.push_async_callback(store.close)
         shelves = _shelves(settings, clock, stack, keeps_streams=keeps_streams)
-        upstreams = {OFFLINE: Upstream(OFFLINE, OfflineProvider(shelves.search), settings.timeouts)}
+        offline = OfflineProvider(shelves.search, add_command="headrace ingest FILE")
+        upstreams = {OFFLINE: Upstream(OFFLINE, offline, settings.timeouts)}
         for each in map(completed, settings.upstreams):
             if each.name == OFFLINE:
                 continue  # it is there already, and has nothing that could be set
