@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from hashlib import sha256
 from pathlib import Path
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import FilePayload, Locator, Page, Route, expect
+from playwright.sync_api import Browser, FilePayload, Locator, Page, Route, expect
 from tests.pages.test_accessibility import axe, violations
 from tests.pages.test_chat_page import ask, whole
 from tests.pages.visiting import House
+from tests.server.browsing import page_of
+from tests.server.conftest import process
 from tests.server.raw import converse, request
 
 __all__ = ["axe"]  # the fixture
@@ -268,6 +271,30 @@ def test_d5_sources_are_numbered_in_the_order_in_which_they_are_used(place: Hous
         assert cited[0] == 1
         listed = page.locator(".sources .number").all_text_contents()
         assert listed == [str(number) for number in range(1, len(set(cited)) + 1)]
+
+
+def test_l13_one_owner_is_shown_nothing_of_anothers_documents(chromium: Browser, tmp_path: Path) -> None:
+    keys = {"ann": "hr-ann", "bob": "hr-bob"}
+    digests = [
+        f'[[keys]]\nowner = "{owner}"\nhash = "{sha256(key.encode()).hexdigest()}"\n' for owner, key in keys.items()
+    ]
+    with process(tmp_path, "[server]\nauth = true\n" + "".join(digests)) as server:
+        for owner, key in keys.items():
+            with page_of(chromium, expected=("status of 401 ",)) as page:
+                page.goto(f"{server.url}/chat")
+                page.get_by_role("textbox", name="Key").fill(key)
+                page.keyboard.press("Enter")
+                expect(page.get_by_role("textbox", name="Ask anything")).to_be_visible()
+                sheet = open_sheet(page)
+                expect(sheet.locator(".about")).to_contain_text(["Nothing added yet"])
+                choose(page, file(f"{owner}.md", f"The lamp of {owner} burns whale oil."))
+                expect(sheet.locator(".all .name")).to_have_text([f"{owner}.md"])
+                page.keyboard.press("Escape")
+                ask(page, "Which oil burns the lamp of ann?")
+                whole(page)
+                said = page.locator(".prose").text_content() or ""
+                assert ("The lamp of ann burns whale oil" in said) == (owner == "ann")
+                assert ("ann.md" in said) == (owner == "ann")
 
 
 @pytest.mark.parametrize("dark", [False, True])

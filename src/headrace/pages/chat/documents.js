@@ -158,7 +158,7 @@ export class Documents {
     } catch (error) {
       if (!(error instanceof HeadraceError)) throw error;
       if (error.status === 401) this._attempt(() => Promise.reject(error));
-      sending.passing = error.passing;
+      sending.passing = error.passing || error.status === 401;
       sending.error.value = error.message;
       sending.state.value = "failed";
     }
