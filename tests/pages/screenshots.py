@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 from playwright.sync_api import Page, expect
 from tests.pages.test_chat_page import ask, until_words, whole
 from tests.pages.visiting import House, house
+from tests.server.raw import converse, request
 
 SIZES = [(390, 844), (820, 1180), (1440, 900)]
 
@@ -46,6 +49,17 @@ ARABIC = """## قناة الماء
 flow(1.2, 0.8, 1.5)
 ```
 """
+
+
+# What was asked on other days, so that the list is as long as somebody's own.
+EARLIER = {
+    "How is a spillway built?": "A spillway takes what the wheel cannot: **a lip of stone**, a little below the bank.",
+    "Sizes of sluice gates for a small mill": "Most are between `0.6` and `1.2` metres wide.",
+    "Translate the miller's letter": "Dear brother, the water is low and the forebay full of leaves.",
+    "¿Qué es un azud?": "Una presa pequeña que desvía el agua hacia el canal.",
+    "ما هو الفرق بين القناة والجدول؟": "القناة من صنع الإنسان.",
+    "Why do bearings run hot?": "Too little oil, too much load, or a shaft that is bent.",
+}
 
 
 def pieces(text: str) -> list[str]:
@@ -105,11 +119,60 @@ def right_to_left(page: Page, place: House) -> None:
     whole(page)
 
 
+def branches(page: Page, place: House) -> None:
+    place.said.pieces = pieces(ANSWER[: ANSWER.index("| part")])
+    ask(page, "What is a headrace?")
+    whole(page)
+    page.get_by_role("button", name="Answer again").click()
+    expect(page.locator(".answer .versions, footer .versions")).to_contain_text("2/2")
+    whole(page)
+    page.get_by_role("textbox").focus()
+    page.keyboard.press("ArrowUp")
+    page.get_by_role("textbox", name="Edit the question").fill("What is a headrace, in one paragraph?")
+    page.keyboard.press("Enter")
+    expect(page.locator(".beneath .versions")).to_contain_text("2/2")
+    whole(page)
+
+
+def editing(page: Page, place: House) -> None:
+    branches(page, place)
+    page.keyboard.press("ArrowUp")
+    expect(page.get_by_role("textbox", name="Edit the question")).to_be_visible()
+
+
+def sources(page: Page, place: House) -> None:
+    choose(page, "offline")
+    ask(page, "How does headrace resume a stream?")
+    whole(page)
+    page.get_by_role("button", name=re.compile("^Source 1:")).first.click()
+    expect(page.locator(".sources li p").first).to_be_visible()
+
+
 def conversations(page: Page, place: House) -> None:
     long(page, place)
+    listed(page)
+    entry = page.locator(".entries li").nth(2)
+    entry.hover()
+    entry.get_by_role("button", name="Actions for").click()
+    expect(page.locator(".panel")).to_be_visible()
+
+
+def renaming(page: Page, place: House) -> None:
+    conversations(page, place)
+    page.get_by_role("button", name="Rename").click()
+    expect(page.get_by_role("textbox", name="Title")).to_be_focused()
+
+
+def deleted(page: Page, place: House) -> None:
+    conversations(page, place)
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+
+
+def listed(page: Page) -> None:
     if not page.locator("nav.list").is_visible():  # where there is no room for it beside the conversation
         page.get_by_role("button", name="Conversations").click()
-    expect(page.locator(".list li").first).to_be_visible()
+    expect(page.locator(".list li").nth(3)).to_be_visible()
 
 
 def loading(page: Page, place: House) -> None:
@@ -144,14 +207,10 @@ def models(page: Page, place: House) -> None:
 
 
 def search(page: Page, place: House) -> None:
-    place.said.pieces = pieces(ANSWER)
-    for question in ("What is a headrace, and what makes a good one?", "How is a spillway built?"):
-        page.keyboard.press("Control+Shift+O")
-        ask(page, question)
-        whole(page)
+    long(page, place)
     page.keyboard.press("Control+k")
-    page.get_by_role("combobox").fill("spill")
-    expect(page.get_by_role("option").first).to_be_visible()
+    page.get_by_role("combobox").fill("water")
+    expect(page.locator("#found mark").first).to_be_visible()
 
 
 def choose(page: Page, model: str) -> None:
@@ -168,13 +227,32 @@ STATES: list[Callable[[Page, House], None]] = [
     offline,
     reconnecting,
     right_to_left,
+    branches,
+    editing,
+    sources,
     conversations,
+    renaming,
+    deleted,
     loading,
     figures,
     settings,
     models,
     search,
 ]
+
+
+def keep(place: House) -> None:
+    """Leaves nothing but what was asked on other days."""
+    kept = {f"earlier-{number}" for number in range(len(EARLIER))}
+    there = {each["id"] for each in place.get("/v1/conversations?limit=100")["data"]}
+    complete = kept <= there
+    for each in there - kept if complete else there:
+        converse(place.server.port, request("DELETE", f"/v1/conversations/{each}"))
+    if not complete:
+        for number, (question, answer) in enumerate(EARLIER.items()):
+            place.said.pieces = [answer]
+            body = {"query": question, "conversation_id": f"earlier-{number}", "stream": False}
+            converse(place.server.port, request("POST", "/chat/basic", msgspec.json.encode(body)))
 
 
 def main(folder: Path, wanted: list[str]) -> None:
@@ -186,6 +264,7 @@ def main(folder: Path, wanted: list[str]) -> None:
         with house() as place:
             for width, height in SIZES:
                 for dark in (False, True):
+                    keep(place)
                     locale = "ar-EG" if state is right_to_left else "en-US"
                     with place.visit(width=width, height=height, dark=dark, locale=locale, broken_line=True) as page:
                         state(page, place)

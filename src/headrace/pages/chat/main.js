@@ -21,6 +21,7 @@ import { language, openWords, say } from "./words.js";
 /** @param {{ house: House }} properties */
 function Page({ house }) {
   const wide = house.wide.value;
+  const listOver = !wide && house.sheet.value === "list"; // then it is said on that sheet, over which nothing else can stand
   return html`
     <a class="skip" href="#question" onClick=${toQuestion}>${say("skip")}</a>
     <${Side} house=${house} wide=${wide} />
@@ -28,7 +29,7 @@ function Page({ house }) {
       <${Top} house=${house} wide=${wide} />
       <${Main} house=${house} />
     </div>
-    <${Notice} house=${house} />
+    ${!listOver && html`<${Notice} house=${house} />`}
     <${Search} house=${house} />
     <${Keys} house=${house} />
     <${DocumentSheet} house=${house} />
@@ -68,7 +69,7 @@ function toQuestion(event) {
   document.getElementById("question")?.focus();
 }
 
-/** The one thing that is read out by itself: that an answer begins, and how it ended. @param {{ house: House }} properties */
+/** The one thing that is read out by itself: that an answer begins, how it ended, and what was deleted. @param {{ house: House }} properties */
 function Spoken({ house }) {
   const said = useSignal("");
   const running = house.running.value;
@@ -83,6 +84,10 @@ function Spoken({ house }) {
       else said.value = ending === null ? "" : say("answer.complete", { count });
     };
   }, [running]);
+  const notice = house.notice.value;
+  useEffect(() => {
+    if (notice !== null) said.value = notice.words;
+  }, [notice]);
   return html`<p class="unseen" role="status">${said.value}</p>`;
 }
 

@@ -4,6 +4,8 @@ import { useSignal } from "@preact/signals";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
 
+/** What cuts off a panel that reaches out of it. */
+const CLIPS = ".entries";
 /** How far a panel stays away from the edges of the window, in pixels. */
 const EDGE = 8;
 
@@ -28,11 +30,15 @@ export function Menu({ name, icon = "more", label = null, kind = "", children })
     };
     document.addEventListener("pointerdown", elsewhere);
     document.addEventListener("focusin", elsewhere);
+    const scrolled = () => (open.value = false);
+    const clip = element.closest(CLIPS);
+    clip?.addEventListener("scroll", scrolled);
     element.addEventListener("keydown", pressed);
-    keepInside(element.querySelector(".panel"));
+    keepInside(element.querySelector(".panel"), clip !== null);
     return () => {
       document.removeEventListener("pointerdown", elsewhere);
       document.removeEventListener("focusin", elsewhere);
+      clip?.removeEventListener("scroll", scrolled);
       element.removeEventListener("keydown", pressed);
     };
   }, [open.value]);
@@ -54,11 +60,22 @@ export function Menu({ name, icon = "more", label = null, kind = "", children })
   </span>`;
 }
 
-/** Opens a panel upwards where there is no room below it, and moves it into the window. @param {HTMLElement | null} panel */
-function keepInside(panel) {
+/**
+ * Opens a panel upwards where there is no room below it, and moves it into the window.
+ * @param {HTMLElement | null} panel
+ * @param {boolean} lifted Whether it is lifted out of a list that would cut it off.
+ */
+function keepInside(panel, lifted) {
   if (!panel) return;
-  const { bottom, left, right } = panel.getBoundingClientRect();
-  panel.classList.toggle("up", bottom > innerHeight - EDGE);
+  const { top, bottom, left, right, height } = panel.getBoundingClientRect();
+  const up = bottom > innerHeight - EDGE;
+  if (lifted) {
+    const button = /** @type {HTMLElement} */ (panel.parentElement).getBoundingClientRect();
+    panel.style.position = "fixed";
+    panel.style.inset = `${up ? button.top - height - EDGE / 2 : top}px auto auto ${Math.max(EDGE, left)}px`;
+    return;
+  }
+  panel.classList.toggle("up", up);
   const aside = left < EDGE ? EDGE - left : Math.min(0, innerWidth - EDGE - right);
   if (aside) panel.style.marginInline = document.dir === "rtl" ? `${aside}px 0` : `0 ${-aside}px`;
 }

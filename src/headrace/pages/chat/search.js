@@ -75,8 +75,13 @@ function Field({ house }) {
         >
           <span class="line"><span class="title" dir="auto">${each.title}</span><small>${moment(each.at)}</small></span>
           ${each.snippet.length > 0 &&
-          html`<span class="snippet" dir="auto">${each.snippet.map((piece) => (piece.match ? html`<mark>${piece.text}</mark>` : piece.text))}</span>`}
+          html`<span class="snippet" dir="auto">${each.snippet.map((piece) => (piece.match ? html`<mark>${piece.text}</mark>` : plain(piece.text)))}</span>`}
         </li>`,
       )}
     </ul>`;
+}
+
+/** Words without the marks of Markdown, which cannot be drawn in half a line of it. @param {string} text */
+function plain(text) {
+  return text.replace(/[*`~#|]+|(?<=\s):?-{3,}:?(?=\s)/g, "").replace(/\s+/g, " ");
 }

@@ -4,6 +4,7 @@ import { Brand } from "./brand.js";
 import { Entry } from "./entry.js";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
+import { Notice } from "./notice.js";
 import { Sheet } from "./sheet.js";
 import { say } from "./words.js";
 
@@ -33,6 +34,7 @@ export function Side({ house, wide }) {
   const shown = house.sheet.value === "list";
   return html`<${Sheet} shown=${shown} title=${say("conversations")} kind="list" onclose=${() => house.close("list")}>
     <${List} house=${house} />
+    <${Notice} house=${house} />
   <//>`;
 }
 
