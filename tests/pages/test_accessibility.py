@@ -84,6 +84,13 @@ def test_axe_finds_nothing_in_any_state(chromium: Browser, tmp_path: Path, axe: 
             page.get_by_role("button", name="Conversations").click()
         expect(page.locator(".list li")).to_have_count(1)
         assert violations(page, axe) == [], "conversations"
+        page.locator(".list li").hover()
+        page.get_by_role("button", name="Actions for").click()
+        assert violations(page, axe) == [], "actions"
+        page.get_by_role("button", name="Rename").click()
+        expect(page.get_by_role("textbox", name="Title")).to_be_focused()
+        assert violations(page, axe) == [], "renaming"
+        page.keyboard.press("Escape")
         if dark:
             page.keyboard.press("Escape")
         page.get_by_role("textbox").focus()
@@ -99,3 +106,19 @@ def test_axe_finds_nothing_in_any_state(chromium: Browser, tmp_path: Path, axe: 
         page.keyboard.press("Control+k")
         expect(page.get_by_role("option")).to_have_count(1)
         assert violations(page, axe) == [], "search"
+        page.get_by_role("combobox").fill("again")
+        expect(page.locator("#found mark")).to_have_count(1)
+        assert violations(page, axe) == [], "found"
+        page.keyboard.press("Escape")
+        page.get_by_role("textbox").focus()
+        page.keyboard.press("ArrowUp")
+        expect(page.get_by_role("textbox", name="Edit the question")).to_be_focused()
+        assert violations(page, axe) == [], "editing"
+        page.keyboard.press("Escape")
+        if dark:
+            page.get_by_role("button", name="Conversations").click()
+        page.locator(".list li").hover()
+        page.get_by_role("button", name="Actions for").click()
+        page.get_by_role("button", name="Delete").click()
+        expect(page.get_by_role("button", name="Undo")).to_be_visible()
+        assert violations(page, axe) == [], "deleted"

@@ -1,4 +1,4 @@
-// One conversation in the list: opened, named anew, and deleted with a way back.
+// One conversation in the list: opened, named anew, saved, and deleted with a way back.
 import { useLayoutEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import { moment } from "./amounts.js";
@@ -6,6 +6,12 @@ import { html } from "./html.js";
 import { Icon } from "./icons.js";
 import { Menu } from "./menu.js";
 import { say } from "./words.js";
+
+const KINDS = /** @type {const} */ ([
+  { kind: "md", named: "export.md" },
+  { kind: "json", named: "export.json" },
+  { kind: "ndjson", named: "export.events" },
+]);
 
 /** @param {{ entry: import("./shelf.js").Entry, house: import("./house.js").House }} properties */
 export function Entry({ entry, house }) {
@@ -20,6 +26,13 @@ export function Entry({ entry, house }) {
     </a>
     <${Menu} name=${say("conversation.actions", { title })} kind="list">
       <button type="button" data-closes onClick=${() => (named.value = true)}><${Icon} name="edit" />${say("conversation.rename")}</button>
+      <hr />
+      <h3>${say("export")}</h3>
+      ${KINDS.map(
+        ({ kind, named }) => html`<button key=${kind} type="button" data-closes onClick=${() => house.saveConversation(entry, kind)}>
+          <${Icon} name="save" />${say(named)}
+        </button>`,
+      )}
       <hr />
       <button type="button" data-closes onClick=${() => house.delete(entry)}><${Icon} name="delete" />${say("conversation.delete")}</button>
     <//>

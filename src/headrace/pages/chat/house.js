@@ -6,6 +6,7 @@ import { Choices } from "./choices.js";
 import { Conversation } from "./conversation.js";
 import { Documents } from "./documents.js";
 import { listenForFiles } from "./dropping.js";
+import { fileName, save } from "./files.js";
 import { Linked } from "./linked.js";
 import { Models } from "./models.js";
 import { Shelf } from "./shelf.js";
@@ -17,6 +18,7 @@ const LOOK_SECONDS_RUNNING = 1.5;
 /** How often the server is looked for while it is away. */
 const AWAY_SECONDS = 5;
 
+const KINDS = { md: "text/markdown", json: "application/json", ndjson: "application/x-ndjson" };
 const ROOM_FOR_LIST = matchMedia("(min-width: 70rem)");
 
 /** @typedef {import("./branches.js").Turn} Turn */
@@ -162,8 +164,13 @@ export class House {
       this._try(() => done);
       this._tell();
     });
-    this.notice.value = { words: say("conversation.deleted", { title }), undo };
+    this.notice.value = { words: say("conversation.deleted", { title: isolated(title) }), undo };
     if (id === this.conversation.value.id) this.begin();
+  }
+
+  /** Saves a whole conversation. @param {Entry} entry @param {"md" | "json" | "ndjson"} kind */
+  async saveConversation({ id, title }, kind) {
+    await this._try(async () => save(`${fileName(title)}.${kind}`, await this.shelf.export(id, kind), KINDS[kind]));
   }
 
   /** More of the list. */
@@ -268,4 +275,9 @@ export class House {
 function address() {
   const found = /^#(c|stream)=([A-Za-z0-9_.~-]{1,128})$/.exec(location.hash);
   return found && { kind: found[1], id: found[2] };
+}
+
+/** A text that stands in a sentence of another direction (Unicode's first strong isolate). @param {string} text */
+function isolated(text) {
+  return `\u2068${text}\u2069`;
 }

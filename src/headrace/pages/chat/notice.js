@@ -7,7 +7,7 @@ export function Notice({ house }) {
   const told = house.notice.value;
   if (told === null) return null;
   return html`<div class="notice">
-    <span dir="auto">${told.words}</span>
+    <span>${told.words}</span>
     <button type="button" onClick=${told.undo}>${say("conversation.undo")}</button>
   </div>`;
 }

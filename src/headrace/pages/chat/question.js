@@ -17,17 +17,17 @@ export function Question({ turn, house }) {
       : html`<div class="question"><div dir="auto">${turn.question}</div></div>`}
     ${!edited &&
     html`<div class="beneath">
+      ${house.mayAsk &&
+      html`<button type="button" class="sign" aria-label=${say("question.edit")} title=${say("question.edit")} onClick=${() => (house.edited.value = turn)}>
+        <${Icon} name="edit" />
+      </button>`}
+      <${CopyButton} name=${say("question.copy")} text=${() => turn.question} />
       <${Versions}
         count=${turn.among.turns.value.length}
         shown=${turn.among.shown}
         previous=${say("question.previous")}
         next=${say("question.next")}
       />
-      ${house.mayAsk &&
-      html`<button type="button" class="sign" aria-label=${say("question.edit")} title=${say("question.edit")} onClick=${() => (house.edited.value = turn)}>
-        <${Icon} name="edit" />
-      </button>`}
-      <${CopyButton} name=${say("question.copy")} text=${() => turn.question} />
     </div>`}
   </section>`;
 }

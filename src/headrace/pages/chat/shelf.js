@@ -6,7 +6,7 @@ import { say } from "./words.js";
 const PAGE = 50;
 const FOUND = 20;
 /** How long a deletion can be taken back. */
-const UNDO_SECONDS = 6;
+const UNDO_SECONDS = 10;
 
 /** @typedef {{ id: string, title: string, at: string, running: boolean }} Entry */
 /** @typedef {{ text: string, match: boolean }[]} Snippet Words of a conversation, and which of them were looked for. */
@@ -54,6 +54,11 @@ export class Shelf {
   async search(words) {
     const { data } = await this._list({ limit: FOUND, ...(words.trim() && { q: words.trim() }) });
     return data.map((/** @type {any} */ each) => ({ ...entryOf(each), snippet: each.found?.snippet ?? [] }));
+  }
+
+  /** A whole conversation as a text. @param {string} id @param {string} kind */
+  async export(id, kind) {
+    return (await this._asked(`/v1/conversations/${encodeURIComponent(id)}/export?format=${kind}`, {})).text();
   }
 
   /** @param {string} id @param {string} title */
