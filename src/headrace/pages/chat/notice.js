@@ -6,8 +6,8 @@ import { say } from "./words.js";
 export function Notice({ house }) {
   const told = house.notice.value;
   if (told === null) return null;
-  return html`<div class="notice">
+  return html`<section class="notice" aria-label=${say("conversation.undo")}>
     <span>${told.words}</span>
     <button type="button" onClick=${told.undo}>${say("conversation.undo")}</button>
-  </div>`;
+  </section>`;
 }

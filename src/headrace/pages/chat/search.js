@@ -48,7 +48,8 @@ function Field({ house }) {
   };
   return html`
     <input
-      type="search"
+      type="text"
+      enterkeyhint="search"
       autofocus
       role="combobox"
       aria-label=${say("search.in")}
