@@ -36,7 +36,7 @@ Ending: TypeAlias = Literal[
 FINISHED: frozenset[str] = frozenset({"stop", "length", "tool_calls", "content_filter"})
 """Endings that an upstream gave by itself: the answer is as whole as its model made it."""
 
-Phase: TypeAlias = Literal["searching", "loading", "waiting", "retrying", "failed_over", "continued"]
+Phase: TypeAlias = Literal["searching", "loading", "waiting", "retrying", "failed_over", "continued", "trimmed"]
 
 
 class Started(msgspec.Struct, frozen=True, gc=False, tag="started"):

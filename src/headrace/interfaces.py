@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import Literal, Protocol, TypeAlias
 
 from headrace.errors import HeadraceError
-from headrace.events import Ended, Event
+from headrace.events import Ended, Event, Status
 from headrace.requests import GenerationRequest, ReaderOptions
 from headrace.timing import Marks
 
@@ -246,8 +246,10 @@ class StreamStore(Protocol):
 class Middleware(Protocol):
     """Prepares a request before an upstream is asked."""
 
-    async def prepare(self, request: GenerationRequest, owner: str) -> GenerationRequest:
-        """The request as it shall be put to the upstream.
+    async def prepare(
+        self, request: GenerationRequest, owner: str, tell: Callable[[Status], None]
+    ) -> GenerationRequest:
+        """The request as it shall be put to the upstream; `tell` lets readers know what they might wonder about.
 
         Raises:
             HeadraceError: it cannot be served.

@@ -144,6 +144,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, gc=False):
     """What has no word in OpenAI's chat API, by the family of APIs it came from: for upstreams of that family alone."""
     language: str | None = None
     conversation_id: str | None = None
+    assistant: str | None = None
+    """The assistant that answers, under its instructions; `None`: the model by itself."""
     parent: Parent | None = None
     """`None`: it is part of no conversation, or was made before streams named their parents."""
     timeouts: Timeouts = Timeouts()

@@ -228,6 +228,10 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
         name = "hedged"
         upstreams = ["lab/slows"]
         hedge = true
+        [[models]]
+        name = "forgets"
+        upstreams = ["lab/echo"]
+        context_tokens = 8
         [assistants.basic]
         model = "lab/echo"
         instructions = "Answer as a pirate."
@@ -698,6 +702,15 @@ def _(both: Both) -> None:
     frames = [running.frames(model) for running, model in asked]
     told = [[frame["phase"] for frame in each if frame["type"] == "status"] for each in frames]
     assert told == [[], ["retrying"]]
+
+
+@proves("models.context_tokens")
+def _(both: Both) -> None:
+    for model, trimmed, asked in (("lab/echo", [], 2), ("forgets", ["trimmed"], 1)):
+        conversation = both.changed.frames(model, query="one " * 8)[0]["conversation_id"]
+        frames = both.changed.frames(model, query="two", conversation_id=conversation)
+        assert [frame["phase"] for frame in frames if frame["type"] == "status"] == trimmed
+        assert len([each for each in both.asked()["messages"] if each["role"] == "user"]) == asked
 
 
 @proves("assistants.model")

@@ -5,7 +5,7 @@ from typing import TypeAlias
 
 import pytest
 
-from headrace.events import Ended, Ending, Event, ReasoningDelta, Started, TextDelta
+from headrace.events import Ended, Ending, Event, ReasoningDelta, Started, Status, TextDelta
 from headrace.middleware.conversation import Conversation
 from headrace.requests import GenerationRequest, Message
 from headrace.streams.memory import MemoryStore
@@ -40,9 +40,18 @@ def say(store: MemoryStore) -> Say:
     return put
 
 
-async def put_before(store: MemoryStore, request: GenerationRequest, *, turns: int = 10) -> list[tuple[str, object]]:
+async def put_before(
+    store: MemoryStore,
+    request: GenerationRequest,
+    *,
+    turns: int = 10,
+    room: int | None = None,
+    trimmed: bool = False,
+) -> list[tuple[str, object]]:
     """Role and content of what is put before the question; the question itself must stand behind, untouched."""
-    prepared = await Conversation(store, turns).prepare(request, "ann")
+    told: list[Status] = []
+    prepared = await Conversation(store, turns, room).prepare(request, "ann", told.append)
+    assert [notice.phase for notice in told] == (["trimmed"] if trimmed else [])
     assert prepared.messages[-len(request.messages) :] == request.messages
     return [(message.role, message.content) for message in prepared.messages[: -len(request.messages)]]
 
@@ -61,7 +70,7 @@ async def test_d1_what_was_said_before_is_put_before_the_question(store: MemoryS
 async def test_only_the_latest_turns_are_put_before_it(store: MemoryStore, say: Say) -> None:
     for number in range(5):
         say(f"Question {number}", TextDelta(f"Answer {number}"))
-    assert await put_before(store, asked("Why?"), turns=2) == [
+    assert await put_before(store, asked("Why?"), turns=2, trimmed=True) == [
         ("user", "Question 3"),
         ("assistant", "Answer 3"),
         ("user", "Question 4"),
@@ -75,6 +84,16 @@ async def test_turns_without_an_answer_do_not_count(store: MemoryStore, say: Say
     say("Cake?", ReasoningDelta("hm"), ending="cancelled")
     say("Tea?", TextDelta("Co"), ending=None)
     assert await put_before(store, asked("Why?"), turns=1) == [("user", "Bread?"), ("assistant", "Yes.")]
+
+
+@pytest.mark.parametrize(("room", "shown"), [(0, 0), (9, 0), (10, 1), (19, 1), (20, 2), (30, 3), (None, 3)])
+async def test_what_would_not_fit_the_model_is_left_out_and_that_is_told(
+    store: MemoryStore, say: Say, room: int | None, shown: int
+) -> None:
+    for _ in range(3):
+        say("x" * 20, TextDelta("y" * 20))  # five tokens each, as they are estimated
+    put = await put_before(store, asked("Why?"), room=room, trimmed=shown < 3)
+    assert put == [("user", "x" * 20), ("assistant", "y" * 20)] * shown
 
 
 async def test_half_an_answer_was_said_too(store: MemoryStore, say: Say) -> None:
@@ -93,7 +112,7 @@ async def test_a_history_that_the_reader_sent_itself_is_all_there_is(store: Memo
     say("Bread?", TextDelta("Yes."))
     history = (Message("user", "Cake?"), Message("assistant", "No."), Message("user", "Why?"))
     request = GenerationRequest("fast", history, conversation_id="talk")
-    assert await Conversation(store, 10).prepare(request, "ann") is request
+    assert await Conversation(store, 10).prepare(request, "ann", lambda notice: None) is request
 
 
 @pytest.mark.parametrize(("talk", "turns"), [(None, 10), ("talk", 0)], ids=["no conversation", "no turns"])
@@ -102,4 +121,4 @@ async def test_without_a_conversation_the_question_stands_alone(
 ) -> None:
     say("Bread?", TextDelta("Yes."))
     request = asked("Why?", talk)
-    assert await Conversation(store, turns).prepare(request, "ann") is request
+    assert await Conversation(store, turns).prepare(request, "ann", lambda notice: None) is request

@@ -22,7 +22,7 @@ async def test_t10_instructions_and_language_come_first(
     instructions: str | None, language: str | None, said: str
 ) -> None:
     request = GenerationRequest("fast", HISTORY, language=language, stream=True)
-    prepared = await Persona(instructions).prepare(request, "ann")
+    prepared = await Persona(instructions).prepare(request, "ann", lambda notice: None)
     assert prepared.messages == (Message("system", said), *HISTORY)
     assert (prepared.model, prepared.language, prepared.stream) == ("fast", language, True)
 
@@ -30,4 +30,4 @@ async def test_t10_instructions_and_language_come_first(
 @pytest.mark.parametrize("instructions", [None, ""])
 async def test_without_either_the_request_is_left_as_it_is(instructions: str | None) -> None:
     request = GenerationRequest("fast", HISTORY)
-    assert await Persona(instructions).prepare(request, "ann") is request
+    assert await Persona(instructions).prepare(request, "ann", lambda notice: None) is request

@@ -170,6 +170,7 @@ def test_o5_every_phase_that_a_stream_can_tell_has_its_words(place: House) -> No
         "retrying": "Asking again",
         "failed_over": "Asking b/y instead",
         "continued": "Going on with the answer",
+        "trimmed": "Leaving earlier questions out",
     }
 
 

@@ -240,7 +240,7 @@ async def test_l19_a_hundred_neighbours_of_a_run_that_failed_finish_untouched(
 class Unable:
     """A middleware with a mistake."""
 
-    async def prepare(self, request: GenerationRequest, owner: str) -> GenerationRequest:
+    async def prepare(self, request: GenerationRequest, owner: str, tell: object) -> GenerationRequest:
         raise RuntimeError("a mistake of ours")
 
 

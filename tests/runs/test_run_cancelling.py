@@ -94,7 +94,7 @@ class Hanging:
     def __init__(self) -> None:
         self.asked = False
 
-    async def prepare(self, request: GenerationRequest, owner: str) -> GenerationRequest:
+    async def prepare(self, request: GenerationRequest, owner: str, tell: object) -> GenerationRequest:
         self.asked = True
         await asyncio.Event().wait()
         raise AssertionError("never")

@@ -349,7 +349,7 @@ class Left:
 
     async def events(self) -> list[Event]:
         self.runs.open()
-        self.runs.take_up([self.stream])
+        self.runs.take_up([self.stream], lambda request: ())
         async with asyncio.timeout(5):
             await until(lambda: self.stream.ended is not None)
         await self.runs.close()
@@ -376,7 +376,6 @@ async def test_l7_a_stream_that_a_killed_server_left_is_gone_on_with(stage: Stag
         ("assistant", {"on_disconnect": "cancel"}),
         ("assistant", {"on_disconnect": 10.0}),
         ("assistant", {"on_interruption": "end"}),
-        ("assistant", {"conversation_id": "c"}),
         ("assistant", {"model": "gone"}),
     ],
 )

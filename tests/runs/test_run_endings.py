@@ -170,7 +170,7 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    async def prepare(self, request: GenerationRequest, owner: str) -> GenerationRequest:
+    async def prepare(self, request: GenerationRequest, owner: str, tell: object) -> GenerationRequest:
         raise self._error
 
 
@@ -199,7 +199,7 @@ class Adding:
     def __init__(self, text: str) -> None:
         self._message = Message("system", text)
 
-    async def prepare(self, request: GenerationRequest, owner: str) -> GenerationRequest:
+    async def prepare(self, request: GenerationRequest, owner: str, tell: object) -> GenerationRequest:
         assert owner == "ann"
         return msgspec.structs.replace(request, messages=(self._message, *request.messages))
 

@@ -360,3 +360,45 @@ async def test_titles_and_words_are_there_after_a_kill_and_without_their_file(tm
         with process(tmp_path, settings) as server:
             assert [each["id"] for each in (await told("/v1/conversations"))["data"]] == ["bread"]
             assert await found("millpond") == []
+
+
+async def test_l7_an_answer_within_a_conversation_is_gone_on_with_after_a_kill(tmp_path: Path) -> None:
+    shown: list[list[str]] = []
+
+    async def breaks(exchange: Exchange) -> None:
+        messages = [message["content"] for message in exchange.json()["messages"]]
+        shown.append(messages)
+        if messages[-1] == "Rolls?":
+            await exchange.head()
+            await exchange.chunk(text_chunk("No, "))
+            await exchange.left()
+        elif messages[-1] == "No,":
+            await answer(exchange, [" but buns."])
+        else:
+            await answer(exchange, ["Yes"])
+
+    async with ScriptedUpstream(breaks) as upstream:
+        settings = (
+            f'[[upstreams]]\nname = "lab"\nbase_url = "{upstream.base_url}"\nprefill = "assistant"\n'
+            '[assistants.baker]\ninstructions = "Be a baker."\n'
+        )
+        asked = {"model": "lab/m", "stream": True, "conversation_id": "talk"}
+        with process(tmp_path, settings) as server:
+            async with asking(server.port, "POST", "/chat/baker", {**asked, "query": "Bread?"}) as reader:
+                await reader.body()
+            kept = {**asked, "query": "Rolls?", "headrace": {"on_disconnect": "continue"}}
+            async with asking(server.port, "POST", "/chat/baker", kept) as reader:
+                stream_id = reader.headers["headrace-stream"]
+                async for frame in reader.frames():
+                    if "No, " in frame:
+                        break
+                server.popen.kill()
+                server.popen.wait(10)
+        with process(tmp_path, settings) as server:
+            async with asking(server.port, "GET", f"/v1/streams/{stream_id}/events?protocol=plain_text") as reader:
+                assert await reader.body() == b"No, but buns."
+    assert shown == [
+        ["Be a baker.", "Bread?"],
+        ["Be a baker.", "Bread?", "Yes", "Rolls?"],
+        ["Be a baker.", "Bread?", "Yes", "Rolls?", "No,"],
+    ]

@@ -29,7 +29,7 @@ async def seconds_of_a_look(store: StreamStore) -> float:
     best = 1.0
     for _ in range(50):
         before = time.perf_counter()
-        await conversation.prepare(question("new"), "ann")
+        await conversation.prepare(question("new"), "ann", lambda notice: None)
         best = min(best, time.perf_counter() - before)
     store.delete("new", "ann")
     return best

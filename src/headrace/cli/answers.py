@@ -54,10 +54,11 @@ async def in_process(
     """
     from headrace.server.callers import LOCAL
     from headrace.server.discovery import discover, missing_key
+    from headrace.server.preparing import BASIC
     from headrace.server.wiring import open_house
 
     settings = (await discover(settings, environment)).settings
-    basic = settings.assistants["basic"]
+    basic = settings.assistants[BASIC]
     if (missing := missing_key(question.model or basic.model or "", settings, environment)) is not None:
         raise missing
     system = () if question.system is None else (Message("system", question.system),)
@@ -69,7 +70,7 @@ async def in_process(
         timeouts=Timeouts(total=question.timeout_seconds),
     )
     async with open_house(settings, environment) as house:
-        stream = await house.start_assistant(request, basic, LOCAL)
+        stream = await house.start_assistant(request, BASIC, LOCAL)
 
         class _InProcess:
             async def follow(self) -> AsyncGenerator[tuple[list[bytes], list[Event]], None]:

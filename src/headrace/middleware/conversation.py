@@ -6,15 +6,15 @@ its parents, not the other branches. Nothing else is stored.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Callable, Iterator
 
 import msgspec
 
 from headrace.errors import UnknownStream
-from headrace.events import TextDelta
+from headrace.events import Status, TextDelta
 from headrace.interfaces import Stream, StreamStore
 from headrace.requests import GenerationRequest, Message, Parent
+from headrace.usage import estimate_tokens
 
 
 class Conversation:
@@ -23,19 +23,34 @@ class Conversation:
     Args:
         store: where the earlier streams are.
         turns: the most questions, with their answers, that are put before the new one.
+        room_tokens: about how many tokens they may come to; `None`: any number.
     """
 
-    def __init__(self, store: StreamStore, turns: int) -> None:
+    def __init__(self, store: StreamStore, turns: int, room_tokens: int | None = None) -> None:
         self._store = store
         self._turns = turns
+        self._room_tokens = room_tokens
 
-    async def prepare(self, request: GenerationRequest, owner: str) -> GenerationRequest:
+    async def prepare(
+        self, request: GenerationRequest, owner: str, tell: Callable[[Status], None]
+    ) -> GenerationRequest:
         """The request with the earlier turns. A history that the reader sent itself is all there is."""
         if request.conversation_id is None or not self._turns or len(request.messages) != 1:
             return request
         # From the latest back, so that no more of a long conversation is read than is said again.
-        turns = islice(_turns(self._before(owner, request.conversation_id, request.parent)), self._turns)
-        messages = [message for turn in reversed(list(turns)) for message in turn]
+        shown: list[tuple[Message, Message]] = []
+        room = self._room_tokens
+        for turn in _turns(self._before(owner, request.conversation_id, request.parent)):
+            if len(shown) == self._turns:
+                tell(_trimmed(len(shown), "as many as the settings allow (history_turns)"))
+                break
+            if room is not None:
+                room -= sum(estimate_tokens(message.text()) for message in turn)
+                if room < 0:
+                    tell(_trimmed(len(shown), "more would not fit what it takes at once (context_tokens)"))
+                    break
+            shown.append(turn)
+        messages = [message for turn in reversed(shown) for message in turn]
         return msgspec.structs.replace(request, messages=(*messages, *request.messages))
 
     def _before(self, owner: str, conversation_id: str, parent: Parent | None) -> Iterator[Stream]:
@@ -60,6 +75,14 @@ class Conversation:
             if len(page) < limit:
                 return  # it was the last: most conversations are no longer
             before = page[-1].id
+
+
+def _trimmed(shown: int, why: str) -> Status:
+    """That a conversation is longer than what the model is shown of it."""
+    before = {0: "nothing", 1: "the last question and its answer"}.get(
+        shown, f"the last {shown} questions with their answers"
+    )
+    return Status("trimmed", f"of this conversation the model is shown {before}: {why}")
 
 
 def _turns(newest_first: Iterator[Stream]) -> Iterator[tuple[Message, Message]]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
+from headrace.events import Status
 from headrace.requests import GenerationRequest, Message
 
 
@@ -17,7 +20,9 @@ class Persona:
     def __init__(self, instructions: str | None) -> None:
         self._instructions = instructions
 
-    async def prepare(self, request: GenerationRequest, owner: str) -> GenerationRequest:
+    async def prepare(
+        self, request: GenerationRequest, owner: str, tell: Callable[[Status], None]
+    ) -> GenerationRequest:
         """The request with its instructions and language."""
         said = [self._instructions] if self._instructions else []
         if request.language:

@@ -86,11 +86,10 @@ def can_go_on(request: GenerationRequest, said: Iterable[Event]) -> bool:
 def candidate_after_restart(stream: Stream, candidates: Sequence[Candidate]) -> Candidate | None:
     """Who goes on with a stream whose server stopped: the one that was turned to last; `None`: nobody can.
 
-    Only where its reader wished it to be carried on without one (`on_disconnect`). What was put before the question of
-    a conversation is not kept with its stream, so that nobody could ask the same again.
+    Only where its reader wished it to be carried on without one (`on_disconnect`).
     """
     request, events = stream.request, stream.appended()
-    if request.on_disconnect != "continue" or request.conversation_id is not None or not events:
+    if request.on_disconnect != "continue" or not events:
         return None
     turns = sum(isinstance(event, Status) and event.phase == "continued" for event in events)
     if turns >= MOST_CONTINUATIONS or not text_said(events).strip() or not can_go_on(request, events):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+
+import msgspec
 
 from headrace.clock import Clock
 from headrace.errors import HeadraceError, Overloaded, StreamExists
@@ -115,17 +117,27 @@ class Runs:
         run.task = self._loop.create_task(self._perform(key, run))
         return stream
 
-    def take_up(self, streams: Iterable[Stream]) -> None:
-        """Goes on with streams that a server before this one began, where that is possible; ends the others."""
+    def take_up(
+        self, streams: Iterable[Stream], middleware: Callable[[GenerationRequest], Sequence[Middleware]]
+    ) -> None:
+        """Goes on with streams that a server before this one began, where that is possible; ends the others.
+
+        Args:
+            streams: those that were not ended.
+            middleware: finds what prepared a request; a `KeyError`: its assistant is not there any more.
+        """
         for stream in streams:
             candidates: Sequence[Candidate] = ()
-            with contextlib.suppress(HeadraceError):  # its model, or the key for it, is no longer there
+            prepares: Sequence[Middleware] = ()
+            # Its model, the key for it or its assistant is not there any more, or a part of its question is not known.
+            with contextlib.suppress(HeadraceError, KeyError, msgspec.DecodeError):
+                prepares = middleware(stream.request)
                 candidates = self.models.candidates(stream.request.model)
             candidate = candidate_after_restart(stream, candidates)
             if candidate is None:
                 end_interrupted([stream])
                 continue
-            run = Run(stream, candidates, (), self._clock, after_restart=candidate)
+            run = Run(stream, candidates, prepares, self._clock, after_restart=candidate)
             key = (stream.owner, stream.id)
             self._live[key] = run
             run.task = self._loop.create_task(self._perform(key, run))

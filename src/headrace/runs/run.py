@@ -218,8 +218,10 @@ class Run:
     async def _work(self) -> Ended:
         if self._stopped is not None:
             raise asyncio.CancelledError
+        # After a restart everything was told before.
+        tell = self._tell if self._after_restart is None else _tell_nobody
         for middleware in self._middleware:
-            self._prepared = await middleware.prepare(self._prepared, self.stream.owner)
+            self._prepared = await middleware.prepare(self._prepared, self.stream.owner, tell)
         left = self._left = list(self._candidates)
         candidate = self._turn_to_one_of(left if self._after_restart is None else (self._after_restart,))
         if self._after_restart is not None:
@@ -502,6 +504,10 @@ class Run:
         except Exception:
             logger.exception("stream %s: its usage could not be estimated", self.stream.id)
             return estimated([], [])  # the ending is written whatever happens
+
+
+def _tell_nobody(notice: Status) -> None:
+    """What is known already is not told again."""
 
 
 def _overdue(attempt: Attempt, now_ns: int) -> UpstreamTimeout | UpstreamTooSlow | None:

@@ -111,6 +111,8 @@ class Candidate:
     """Whether it is asked in words to go on with an answer, where it takes no beginning."""
     hedge: bool = False
     """Whether a second attempt is made where the first is slow to begin."""
+    context_tokens: int | None = None
+    """How many tokens it takes, question and answer together; `None`: that is not known."""
 
     @property
     def full_name(self) -> str:

@@ -162,5 +162,5 @@ async def chat_assistant(house: House, scope: Scope, receive: Receive) -> None:
     protocol = PROTOCOLS["typed_events"]
     view = ReaderOptions(rationale=settings.rationale, metadata=settings.metadata, chunk_size=settings.chunk_size)
     asked = await read_request(house, protocol, scope, receive, view=view)
-    stream = await house.start_assistant(asked.request, settings, caller_of(scope), stream_id=asked.stream_id)
+    stream = await house.start_assistant(asked.request, name, caller_of(scope), stream_id=asked.stream_id)
     await answer(house, protocol, scope, stream, asked.options, early_headers=asked.early_headers)

@@ -9,12 +9,10 @@ import msgspec
 
 from headrace.clock import Clock
 from headrace.errors import Unauthorized, UnknownStream
-from headrace.interfaces import Middleware, Stream, StreamStore
+from headrace.interfaces import Stream, StreamStore
 from headrace.keys.keyring import REVOKED, Keyring
 from headrace.keys.sessions import Sessions
 from headrace.knowledge.shelves import Shelves
-from headrace.middleware.conversation import Conversation
-from headrace.middleware.persona import Persona
 from headrace.observers.request_log import RequestLog
 from headrace.requests import BEGINS, GenerationRequest, ReaderOptions
 from headrace.runs import Runs
@@ -23,8 +21,9 @@ from headrace.server.callers import LOCAL, Caller
 from headrace.server.delivery import Served
 from headrace.server.idempotency import stream_to_join
 from headrace.server.placing import placed
+from headrace.server.preparing import Preparation
 from headrace.server.readers import Readers
-from headrace.settings import AssistantSettings, Settings
+from headrace.settings import Settings
 from headrace.streams.byte_logs import ByteLogs
 from headrace.streams.conversations import Conversations
 
@@ -39,6 +38,8 @@ class House:
     conversations: Conversations
     """What is known of them beside their streams."""
     runs: Runs
+    preparation: Preparation
+    """What is done to a request before it is a run."""
     log: RequestLog
     byte_logs: ByteLogs
     readers: Readers
@@ -56,8 +57,6 @@ class House:
         caller: Caller = LOCAL,
         *,
         stream_id: str | None = None,
-        middleware: Sequence[Middleware] = (),
-        history_turns: int | None = None,
     ) -> Stream:
         """Starts a generation and gives its stream; or that of the first, where the request is one sent again.
 
@@ -65,8 +64,6 @@ class House:
             request: what is asked; part of a conversation where it names one, or a stream of one.
             caller: who asks.
             stream_id: the id its stream shall have.
-            middleware: prepares the request, behind what was said before in the conversation.
-            history_turns: how much of that at the most; `None`: as much as the assistant `basic`.
 
         Raises:
             RequestError: it cannot be started; nothing has begun.
@@ -78,9 +75,7 @@ class House:
             request = msgspec.structs.replace(request, model=self.runs.models.default)
         if request.conversation_id is not None or request.parent is not None:
             request = placed(self.store, request, caller.owner)
-            if request.parent != BEGINS:
-                turns = self.settings.assistants["basic"].history_turns if history_turns is None else history_turns
-                middleware = (Conversation(self.store, turns), *middleware)
+        middleware = self.preparation.middleware(request)
         key = caller.key
         if key is None or self.keyring is None:
             return self.runs.start(request, caller.owner, stream_id=stream_id, middleware=middleware)
@@ -110,29 +105,26 @@ class House:
         return deleted
 
     async def start_assistant(
-        self, request: GenerationRequest, assistant: AssistantSettings, caller: Caller, *, stream_id: str | None = None
+        self, request: GenerationRequest, name: str, caller: Caller, *, stream_id: str | None = None
     ) -> Stream:
         """Starts a generation under an assistant: its model, its language, its instructions, and what was said before.
 
         Raises:
             RequestError: it cannot be started; nothing has begun.
+            KeyError: there is no such assistant.
         """
+        assistant = self.settings.assistants[name]
         # A conversation that begins here has no history to look for.
         new = request.conversation_id is None and request.parent is None
         request = msgspec.structs.replace(
             request,
+            assistant=name,
             model=request.model or assistant.model or self.runs.models.default,
             language=request.language or assistant.language,
             conversation_id=self.runs.identifiers.new() if new else request.conversation_id,
             parent=BEGINS if new else request.parent,
         )
-        return await self.start(
-            request,
-            caller,
-            stream_id=stream_id,
-            middleware=(Persona(assistant.instructions),),
-            history_turns=assistant.history_turns,
-        )
+        return await self.start(request, caller, stream_id=stream_id)
 
     def cancel(self, stream: Stream) -> None:
         """Stops a generation, up to its upstream. One that has ended stays as it is."""

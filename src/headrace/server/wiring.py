@@ -26,6 +26,7 @@ from headrace.providers.catalogue import SERVICES, completed, service_of
 from headrace.providers.offline import OfflineProvider
 from headrace.runs import Candidate, Models, Runs, Tokenizer, Upstream
 from headrace.server.house import House
+from headrace.server.preparing import Preparation
 from headrace.server.readers import Readers
 from headrace.settings import Settings, StoreSettings, UpstreamSettings
 from headrace.streams.byte_log_file import ByteLogFile
@@ -91,9 +92,10 @@ async def open_house(
             observers=observers,
             most=settings.server.max_streams,
         )
+        preparation = Preparation(store, runs.models, settings.assistants)
         runs.open()
         if isinstance(store, JournaledStore):
-            runs.take_up(store.unfinished)
+            runs.take_up(store.unfinished, preparation.middleware)
         stack.push_async_callback(runs.close)
         byte_logs = ByteLogs(
             clock,
@@ -105,7 +107,20 @@ async def open_house(
         stack.push_async_callback(byte_logs.close)
         readers = Readers(most=settings.server.max_readers, most_per_stream=settings.server.max_readers_per_stream)
         sessions = None if keyring is None else Sessions(clock)
-        yield House(settings, clock, store, conversations, runs, log, byte_logs, readers, shelves, keyring, sessions)
+        yield House(
+            settings,
+            clock,
+            store,
+            conversations,
+            runs,
+            preparation,
+            log,
+            byte_logs,
+            readers,
+            shelves,
+            keyring,
+            sessions,
+        )
 
 
 def open_store(settings: StoreSettings, clock: Clock, conversations: Conversations | None = None) -> StreamStore:
@@ -207,7 +222,13 @@ def _named(settings: Settings, upstreams: Mapping[str, Upstream]) -> dict[str, l
                 raise SettingsError(f"model {model.name!r}: no upstream {upstream!r}. There are: {known}")
             candidates.append(
                 Candidate(
-                    upstreams[upstream], name, tokenizer, model.on_interruption, model.continue_prompt, model.hedge
+                    upstreams[upstream],
+                    name,
+                    tokenizer,
+                    model.on_interruption,
+                    model.continue_prompt,
+                    model.hedge,
+                    model.context_tokens,
                 )
             )
         if not candidates:

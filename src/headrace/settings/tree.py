@@ -143,6 +143,8 @@ class ModelSettings(msgspec.Struct, frozen=True):
     """Whether an upstream that takes no beginning is asked in words to go on, by a message of ours."""
     hedge: bool = False
     """Whether an upstream that has said nothing for as long as 19 of 20 of its answers take is not waited for alone."""
+    context_tokens: Positive | None = None
+    """How many tokens the model takes: earlier questions beyond that are not shown to it. `None`: all are."""
     tokenizer: str | None = None
     """A `tokenizer.json` that counts tokens where the upstream reports none (extra `tokens`). `None`: an estimate."""
 

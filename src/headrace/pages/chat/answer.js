@@ -162,7 +162,7 @@ export class Answer {
         break;
       case "status":
         this.phase.value = /** @type {Frame & { since: number }} */ ({ ...frame, since: performance.now() });
-        if (frame.from || frame.to) this._moves.push(frame);
+        if (frame.from || frame.to || frame.phase === "trimmed") this._moves.push(frame);
         break;
       case "sources":
         this.sources.value = [...this.sources.value, ...frame.sources];

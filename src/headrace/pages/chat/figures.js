@@ -27,6 +27,7 @@ export function figuresOf({ stream, model, metadata, moves }) {
   const mark = usage?.completion_source === "estimated" ? "≈ " : "";
   const failedOver = moves.filter((each) => each.phase === "failed_over");
   const continued = moves.filter((each) => each.phase === "continued");
+  const trimmed = moves.find((each) => each.phase === "trimmed");
   const source = (/** @type {string} */ known) => `(${say(`figure.${known}`)})`;
   /** @type {(Figure | false | null | undefined)[]} */
   const all = [
@@ -49,6 +50,7 @@ export function figuresOf({ stream, model, metadata, moves }) {
     timing?.attempts > 1 && { name: "attempts", value: amounts.number(timing.attempts), short: say("figure.attempts.short", { count: timing.attempts }) },
     failedOver.length > 0 && { name: "failover", value: failedOver.map(way).join(", "), short: say("figure.failover.short") },
     continued.length > 0 && { name: "continued", value: continued.map(way).join(", ") },
+    trimmed && { name: "trimmed", value: trimmed.message, short: say("figure.trimmed.short") },
     { name: "stream", value: stream },
   ];
   return /** @type {Figure[]} */ (all.filter((each) => each && each.value));
