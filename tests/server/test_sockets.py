@@ -12,6 +12,7 @@ import pytest
 from tests.server.conftest import Place, until
 from tests.server.reader import asking, chat
 from tests.server.talking import CHAT, is_last, said_in, talking
+from websockets.sync.client import connect
 
 from headrace.events import Event
 from headrace.protocols.socket_messages import MessageEncoder, message_encoder
@@ -592,3 +593,23 @@ async def test_l19_a_fault_in_an_encoder_ends_its_lane_and_no_other(
     assert lanes["bad"][-1]["error"]["code"] == "internal_error"
     assert "headrace" not in lanes["bad"][-1], "it is no event of the stream"
     assert said_in(lanes["good"]) == WHOLE
+
+
+def _ask_one_after_the_other(port: int, questions: int) -> list[str]:
+    """Sends each question the moment the answer before it has ended, and gives the answers."""
+    answers = []
+    with connect(f"ws://127.0.0.1:{port}{CHAT}", open_timeout=10) as socket:
+        for number in range(questions):
+            socket.send(json.dumps(chat(str(number))))
+            messages: list[dict[str, Any]] = []
+            while not messages or not is_last(messages[-1]):
+                messages.append(json.loads(socket.recv(timeout=10)))
+            answers.append(said_in(messages))
+    return answers
+
+
+async def test_the_next_request_may_come_the_moment_an_answer_has_ended(place: Place) -> None:
+    # From another thread: it is quicker than the event loop's next turn.
+    async with place.upstream(echo):
+        answers = await asyncio.to_thread(_ask_one_after_the_other, place.port, 200)
+    assert answers == [f"you said {number}" for number in range(200)]

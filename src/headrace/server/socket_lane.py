@@ -27,6 +27,7 @@ class Lane:
         "gone",
         "heartbeat_seconds",
         "loop",
+        "next_message",
         "on_gone",
         "on_ready",
         "request_id",
@@ -41,10 +42,17 @@ class Lane:
         self.stream: Stream | None = None
         self.cancelled = False
         """Whether it was cancelled before it had a stream."""
+        self.next_message: bytes | None = None
+        """What the client asked here before this answer was seen to its end: its turn comes then."""
         self.heartbeat_seconds: float | None = None
         self.gone = False
         self.on_ready: Callable[[], None] | None = None
         self.on_gone: Callable[[], None] | None = None
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no more to come than what is on its way: the client may know that already."""
+        return self.stream is not None and self.stream.ended is not None
 
     @property
     def paused(self) -> bool:

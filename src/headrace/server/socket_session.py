@@ -90,7 +90,7 @@ class Session:
         try:
             said = ClientMessage(message)
             request_id = said.request_id
-            self._perform(said, request_id)
+            self._perform(said, request_id, message)
         except HeadraceError as error:
             self._tell(error, request_id)
         except Exception:
@@ -160,7 +160,7 @@ class Session:
 
     # -- messages
 
-    def _perform(self, message: ClientMessage, request_id: str | None) -> None:
+    def _perform(self, message: ClientMessage, request_id: str | None, raw: bytes) -> None:
         said = message.read()
         match said:
             case Ping():
@@ -175,6 +175,8 @@ class Session:
                 raise InvalidRequest(
                     "this WebSocket follows one stream, and takes no requests; open another at /v1/chat/completions"
                 )
+            case Ask() | Resume() if self._waits(request_id, raw):
+                pass
             case Ask():
                 self._ask(said, request_id)
             case Resume():
@@ -241,6 +243,14 @@ class Session:
 
     # -- lanes
 
+    def _waits(self, request_id: str | None, message: bytes) -> bool:
+        """Keeps the message for the end of an answer that is over: the client was quicker than the event loop's turn."""
+        lane = self._lanes.get(request_id)
+        if lane is None or not lane.over or lane.next_message is not None or self._door.closes:
+            return False
+        lane.next_message = message
+        return True
+
     def _check_room(self, request_id: str | None) -> None:
         if request_id in self._lanes:
             which = "without a request_id" if request_id is None else "of this request_id"
@@ -248,7 +258,8 @@ class Session:
                 f"an answer {which} is in progress on this WebSocket; wait for its end, cancel it, or send another"
                 ' "request_id"'
             )
-        if request_id is not None and len(self._lanes.keys() - {None}) >= MOST_LANES:
+        taken = sum(name is not None and not lane.over for name, lane in self._lanes.items())
+        if request_id is not None and taken >= MOST_LANES:
             raise Busy(f"{MOST_LANES} answers are in progress on this WebSocket, as many as it may have; let one end")
         key: Key | None = self._caller.key
         if key is not None:
@@ -277,6 +288,8 @@ class Session:
             self._refuse(failed, lane.request_id)
         elif failed is not None:
             self._tell(failed, lane.request_id)
+        if lane.next_message is not None and not lane.gone:
+            self.hear(lane.next_message)
         if self._lanes:
             return
         if self._door.closes:
