@@ -626,6 +626,8 @@ async def _soak(
 ) -> int:
     readers = Readers(await server.port(), random.Random(seed))
     await readers.reads()  # what is made once is made
+    async with asking(readers.port, "GET", "/v1/conversations") as response:
+        assert response.status == 200  # and the file of the conversations is open
     before = (await server.tasks(), server.descriptors())
     began = time.monotonic()
     until = began + minutes * 60

@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
+import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from random import Random
 
 import pytest
+from tests.server import test_malformed_requests, test_malformed_sockets
 from tests.server.conftest import Place, serving, until
+from tests.server.raw import ANSWER_SECONDS, read_responses
 from tests.server.reader import asking, chat, connected, encoded, query
 
 from headrace.errors import UpstreamError
@@ -138,6 +142,8 @@ def left_since(before: dict[int, object]) -> Counter[str]:
 async def test_after_1000_streams_a_server_holds_what_it_held_before(place: Place) -> None:
     found = []
     before = made()
+    async with asking(place.port, "GET", "/v1/conversations") as reader:
+        assert reader.status == 200, "the file of the conversations is open, which would be opened a moment later"
     for count in (AT_ONCE, STREAMS):
         async with place.upstream(Anything()):
             await visits(place, count)
@@ -145,6 +151,32 @@ async def test_after_1000_streams_a_server_holds_what_it_held_before(place: Plac
         found.append(held())
     assert found[1] == found[0]
     assert left_since(before) == {}
+
+
+def visit_malformed(port: int, seed: int) -> None:
+    """A client of every kind that is wrong, but for those that take their time."""
+    for kind in test_malformed_requests.KINDS:
+        if kind is not test_malformed_requests.unfinished:
+            with socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS) as connection:
+                with suppress(OSError):  # it has heard enough, and its answer waits to be read
+                    connection.sendall(kind(Random(f"left {kind.__name__} {seed}")))
+                assert read_responses(connection, 1)
+    for wrong in test_malformed_sockets.KINDS:
+        if wrong not in (test_malformed_sockets.unfinished, test_malformed_sockets.anything):
+            sent = wrong(Random(f"left {wrong.__name__} {seed}"))
+            with test_malformed_sockets.connect(port, sent.data) as connection:
+                test_malformed_sockets.check(connection, sent)
+
+
+async def test_what_is_malformed_leaves_no_task_and_no_descriptor(place: Place) -> None:
+    state = place.server.server_state
+    found: list[dict[str, int]] = []
+    for count in (3, 30):
+        for seed in range(count):
+            await asyncio.to_thread(visit_malformed, place.port, seed)
+        await until(lambda: not state.connections and not state.tasks)
+        found.append(held())
+    assert found[1] == found[0]
 
 
 @contextmanager

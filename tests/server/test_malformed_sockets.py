@@ -167,8 +167,8 @@ def hasty(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Process]:
         yield server
 
 
-def connect(server: Process, data: bytes) -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", server.port), ANSWER_SECONDS)
+def connect(port: int, data: bytes) -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port), ANSWER_SECONDS)
     with contextlib.suppress(OSError):  # it has heard enough, and its answer waits to be read
         connection.sendall(data)
     return connection
@@ -220,7 +220,7 @@ def test_a_malformed_socket_gets_a_code_that_says_what_is_wrong(hasty: Process, 
             waiting = []
             for seed in range(start, min(start + AT_ONCE, EACH)):
                 sent = kind(Chance(f"{kind.__name__} {seed}"))
-                waiting.append((stack.enter_context(connect(hasty, sent.data)), sent))
+                waiting.append((stack.enter_context(connect(hasty.port, sent.data)), sent))
             seen.update(check(connection, sent) for connection, sent in waiting)
     assert seen.total() == EACH
     assert settled(hasty.port)["status"] == "ok"
@@ -276,7 +276,7 @@ def test_a_malformed_message_gets_an_error_that_says_what_is_wrong_and_its_socke
         messages = [malformed_message(Chance(f"message {number} {seed}")) for seed in range(MESSAGES_A_SOCKET)]
         frames = b"".join(frame(TEXT, message.encode("utf-8")) for message in messages)
         data = handshake(path) + frames + frame(TEXT, b'{"type":"ping"}')
-        with connect(hasty, data) as connection, connection.makefile("rb") as incoming:
+        with connect(hasty.port, data) as connection, connection.makefile("rb") as incoming:
             assert read_status(incoming) == 101
             told = [json.loads(read_frame(incoming)[1]) for _ in range(MESSAGES_A_SOCKET + 1)]
         assert told.count({"type": "pong"}) == 1
@@ -302,7 +302,7 @@ def test_nothing_grows_with_what_is_malformed(hasty: Process) -> None:
         for kind in KINDS:
             if kind not in (unfinished, anything):  # which take their time
                 sent = kind(Chance(f"again {kind.__name__} {seed}"))
-                with connect(hasty, sent.data) as connection:
+                with connect(hasty.port, sent.data) as connection:
                     check(connection, sent)
 
     assert_nothing_grows(hasty, visit)
