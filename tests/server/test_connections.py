@@ -44,6 +44,12 @@ async def say_much(exchange: Exchange) -> None:
     await exchange.end()
 
 
+async def test_heads_have_10_seconds_bodies_and_stalled_writes_30_and_heartbeats_come_after_15() -> None:
+    server = ServerSettings()
+    assert (server.header_seconds, server.body_seconds, server.write_stall_seconds) == (10, 30, 30)
+    assert server.heartbeat_seconds == 15
+
+
 @pytest.mark.parametrize("half_closed", [False, True], ids=["silent", "half closed"])
 async def test_a_reader_that_takes_nothing_is_let_go_when_its_time_is_over(place: Place, half_closed: bool) -> None:
     async with place.upstream(say_much), connected(place.port, REQUEST, receive_bytes=4096) as reader:

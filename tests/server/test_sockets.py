@@ -396,6 +396,29 @@ async def test_l6_resuming_at_every_offset_gives_exactly_the_rest(place: Place, 
         assert await client.answer() == whole
 
 
+async def test_l6_a_socket_comes_back_before_the_first_token_and_misses_nothing(place: Place) -> None:
+    silent = asyncio.Event()
+
+    async def wait(exchange: Exchange) -> None:
+        await silent.wait()
+        await answer(exchange, TEXTS)
+
+    async with place.upstream(wait):
+        stream_id = "before-the-first-token-1"
+        async with talking(place.port) as client:
+            await client.say(chat(headrace={"stream_id": stream_id, "on_disconnect": "continue"}))
+            assert (await client.hear())["headrace"]["seq"] == 0
+            client.cut()
+        async with talking(place.port) as first, talking(place.port) as second:
+            await first.say(type="resume", stream_id=stream_id, after=0)
+            await second.say(type="resume", stream_id=stream_id)
+            assert (await second.hear())["headrace"]["seq"] == 0
+            silent.set()
+            behind, rest = await first.answer(), await second.answer()
+    assert behind == rest
+    assert said_in(rest) == WHOLE
+
+
 async def test_l14_what_was_started_anywhere_is_gone_on_with_here(place: Place) -> None:
     async with place.upstream(say):
         async with asking(
