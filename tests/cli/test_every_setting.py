@@ -410,7 +410,10 @@ def _(both: Both) -> None:
     with both.changed.connect() as connection:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
         connection.sendall(head + b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-        read = len(beginning := connection.recv(4096))
+        beginning = b""
+        while b"\r\n\r\n" not in beginning:
+            beginning += connection.recv(4096)
+        read = len(beginning)
         stream_id = beginning.lower().partition(b"headrace-stream: ")[2].partition(b"\r\n")[0].decode()
         # From here on it takes nothing, until the server has had enough of that.
         deadline = time.monotonic() + DEADLINE_SECONDS

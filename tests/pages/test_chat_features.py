@@ -187,6 +187,7 @@ def test_o5_an_answer_goes_on_while_another_conversation_is_read(place: House) -
         whole(page)
         expect(page.locator(".prose")).to_have_text("Short.")
         page.get_by_role("link", name="Long?").first.click()
+        expect(page.locator(".prose").last).not_to_have_text("Short.")
         whole(page)
         assert words(prose(page)) == words("".join(spoken(80)))
         expect(page.locator(".entries .pulse")).to_have_count(0)

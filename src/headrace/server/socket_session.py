@@ -244,7 +244,7 @@ class Session:
     # -- lanes
 
     def _waits(self, request_id: str | None, message: bytes) -> bool:
-        """Keeps the message for the end of an answer that is over: the client was quicker than the event loop's turn."""
+        """Keeps a message for the end of an answer that is over: the client was quicker than the loop's next turn."""
         lane = self._lanes.get(request_id)
         if lane is None or not lane.over or lane.next_message is not None or self._door.closes:
             return False
