@@ -21,7 +21,7 @@ export class CodeBlock {
     this._code.append(this._text);
     const pre = document.createElement("pre");
     pre.tabIndex = 0;
-    pre.setAttribute("role", "region");
+    pre.setAttribute("role", "group");
     pre.setAttribute("aria-label", language ? say("code.in", { language }) : say("code"));
     pre.dir = "ltr";
     pre.append(this._code);

@@ -23,7 +23,7 @@ function Page({ house }) {
   const wide = house.wide.value;
   const listOver = !wide && house.sheet.value === "list"; // then it is said on that sheet, over which nothing else can stand
   return html`
-    <a class="skip" href="#question" onClick=${toQuestion}>${say("skip")}</a>
+    ${hasField(house) && html`<a class="skip" href="#question" onClick=${toQuestion}>${say("skip")}</a>`}
     <${Side} house=${house} wide=${wide} />
     <div class="page">
       <${Top} house=${house} wide=${wide} />
@@ -61,6 +61,13 @@ function Main({ house }) {
     <${Banner} house=${house} />
     <${Composer} house=${house} />
   </main>`;
+}
+
+/** Whether there is a field to ask in. @param {House} house */
+function hasField(house) {
+  if (house.keyNeeded.value || !house.mayAsk) return false;
+  const { turns, state } = house.conversation.value;
+  return turns.value.length > 0 || state.value !== "gone";
 }
 
 /** @param {Event} event */

@@ -8,7 +8,7 @@ export function frame(table) {
   scroller.className = "scroll";
   scroller.dir = table.dir;
   scroller.tabIndex = 0;
-  scroller.setAttribute("role", "region");
+  scroller.setAttribute("role", "group");
   scroller.setAttribute("aria-label", say("table"));
   const copy = copyingButton(say("table.copy"), () => asCsv(table));
   const figure = document.createElement("figure");
