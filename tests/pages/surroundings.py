@@ -65,12 +65,13 @@ class Model:
             await ollama_answer(exchange, self.pieces)
             return
         await exchange.head()
+        pieces = self.pieces  # a test may have it say something else next, while it says this
         try:
             for said in self.rationale:
                 await exchange.chunk(_chunk({"reasoning_content": said}))
                 await asyncio.sleep(self.pause_seconds)
-            for at in range(0, len(self.pieces), self.together):
-                joined = self.pieces[at : at + self.together]
+            for at in range(0, len(pieces), self.together):
+                joined = pieces[at : at + self.together]
                 await exchange.chunk(b"".join(_chunk({"content": each}) for each in joined))
                 await asyncio.sleep(self.pause_seconds)
             if self.raw is not None:

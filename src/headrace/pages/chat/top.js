@@ -9,7 +9,8 @@ import { say } from "./words.js";
 /** @param {{ house: import("./house.js").House, wide: boolean }} properties */
 export function Top({ house, wide }) {
   const listed = wide ? house.choices.side.value : house.sheet.value === "list";
-  const title = house.shelf.titleOf(house.conversation.value.id);
+  const shown = house.conversation.value;
+  const title = house.shelf.titleOf(shown.id) ?? shown.turns.value[0]?.question;
   return html`<header class="top">
     ${!(wide && listed) &&
     html`<button
