@@ -12,7 +12,7 @@ import pytest
 from tests.server.bare_sockets import BINARY, CLOSE, PING, PONG, TEXT, BareSocket, bare, frame
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import chat
-from tests.server.talking import CHAT, said_in, talking
+from tests.server.talking import CHAT, is_last, said_in, talking
 
 from headrace.server.delivery import Delivery
 from headrace.server.socket_connection import (
@@ -23,7 +23,7 @@ from headrace.server.socket_connection import (
 )
 from headrace.server.socket_frames import MESSAGES
 from headrace.server.socket_lane import Lane
-from headrace.server.socket_session import Session
+from headrace.server.socket_session import MOST_LANES, Session
 from headrace.testing.upstream import DONE, Exchange, answer, finish_chunk, text_chunk
 
 pytestmark = pytest.mark.anyio
@@ -311,6 +311,29 @@ async def test_l46_a_client_that_takes_nothing_costs_no_memory_beyond_its_socket
         assert connection.paused
         # A piece for each lane at the most, and what one write may be more than it should.
         assert connection._transport.get_write_buffer_size() < 16 * 80 * KIB
+
+
+async def test_answers_that_a_slow_client_has_not_taken_are_in_progress(place: Place) -> None:
+    async with place.upstream(say) as upstream, talking(place.port) as client:
+        await client.say(type="ping")
+        await client.hear()
+        connection = only_connection(place)
+        connection.pause_writing()  # as the transport says it
+        for number in range(MOST_LANES + 1):
+            await client.say(chat(), request_id=str(number))
+        error = await client.hear()
+        assert (error["error"]["code"], error["request_id"]) == ("busy", str(MOST_LANES))
+        await until(lambda: len(upstream.exchanges) == MOST_LANES and not len(place.house.runs))
+        for name in (str(MOST_LANES), "0"):
+            await client.say(chat(), request_id=name)
+            assert (await client.hear())["error"]["code"] == "busy"
+        connection.resume_writing()
+        ended: set[str] = set()
+        while len(ended) < MOST_LANES:
+            message = await client.hear()
+            assert "error" not in message
+            if is_last(message):
+                ended.add(message["request_id"])
 
 
 async def test_a_slow_client_is_served_from_the_log_when_it_has_caught_up(place: Place) -> None:

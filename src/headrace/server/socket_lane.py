@@ -52,7 +52,7 @@ class Lane:
     @property
     def over(self) -> bool:
         """Whether there is no more to come than what is on its way: the client may know that already."""
-        return self.stream is not None and self.stream.ended is not None
+        return self.stream is not None and self.stream.ended is not None and not self.paused
 
     @property
     def paused(self) -> bool:
