@@ -9,6 +9,8 @@ from pathlib import Path
 
 import msgspec
 from playwright.sync_api import Page, expect
+from tests.pages.test_chat_documents import FERRY, file, open_sheet
+from tests.pages.test_chat_documents import choose as add_documents
 from tests.pages.test_chat_page import ask, until_words, whole
 from tests.pages.visiting import House, house
 from tests.server.raw import converse, request
@@ -148,6 +150,13 @@ def sources(page: Page, place: House) -> None:
     expect(page.locator(".sources li p").first).to_be_visible()
 
 
+def documents(page: Page, place: House) -> None:
+    sheet = open_sheet(page)
+    add_documents(page, file("ferry.md", FERRY), file("tides.txt", "Low tide at six."), file("letter.txt", b"caf\xe9"))
+    expect(sheet.locator(".all li")).to_have_count(2)
+    expect(sheet.get_by_role("status")).to_contain_text("could not be indexed")
+
+
 def conversations(page: Page, place: House) -> None:
     long(page, place)
     listed(page)
@@ -230,6 +239,7 @@ STATES: list[Callable[[Page, House], None]] = [
     branches,
     editing,
     sources,
+    documents,
     conversations,
     renaming,
     deleted,
@@ -266,7 +276,10 @@ def main(folder: Path, wanted: list[str]) -> None:
                 for dark in (False, True):
                     keep(place)
                     locale = "ar-EG" if state is right_to_left else "en-US"
-                    with place.visit(width=width, height=height, dark=dark, locale=locale, broken_line=True) as page:
+                    refused = (422,) if state is documents else ()
+                    with place.visit(
+                        width=width, height=height, dark=dark, locale=locale, broken_line=True, refused=refused
+                    ) as page:
                         state(page, place)
                         page.wait_for_timeout(250)  # for what moves to come to rest
                         drawn = folder / f"{state.__name__}-{width}-{'dark' if dark else 'light'}.png"
