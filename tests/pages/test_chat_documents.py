@@ -160,6 +160,7 @@ def test_what_was_added_before_says_so_and_the_latest_of_a_name_is_kept(place: H
         expect(sheet.locator(".all li")).to_contain_text(["added just now"])
         choose(page, file("copy.txt", "Low tide in Orsk is at six."))
         expect(sheet.locator(".all li")).to_contain_text(["was there already"])
+        expect(sheet.get_by_role("status")).to_have_text("1 file is indexed.")
         choose(page, file("tides.txt", "Low tide in Orsk is at seven."))
         expect(sheet.locator(".all li")).to_contain_text(["took the place of the one before"])
         assert names(place) == ["tides.txt"]
@@ -202,7 +203,7 @@ def test_a_line_that_is_cut_says_so_and_the_file_can_be_sent_again(place: House)
         place.line.open = False
         place.line.cut()
         choose(page, file("ferry.md", FERRY))
-        expect(sheet.locator(".failed li")).to_contain_text(["nothing of this file was indexed"])
+        expect(sheet.locator(".failed li")).to_contain_text(["The server could not be reached. Send it again"])
         place.line.open = True
         assert names(place) == []
         sheet.get_by_role("button", name="Try again").click()

@@ -73,17 +73,16 @@ function Choosing({ house }) {
 
 /** What is on its way, each file with how far it has come. @param {{ documents: import("./documents.js").Documents }} properties */
 function Underway({ documents }) {
-  const all = documents.sendings.value;
   const underway = documents.underway.value;
-  const failed = documents.failed.value.length;
-  const done = all.length - underway.length - failed;
-  const told = underway.length
-    ? say("documents.progress", { count: all.length, done: done + failed })
-    : documents.deleted.value !== null
-      ? say("documents.deleted", { name: documents.deleted.value })
-      : all.length > 0 && say("documents.done", { count: done });
+  const these = documents.sendings.value.filter(({ batch }) => batch === documents.batch);
+  const failed = these.filter(({ state }) => state.value === "failed").length;
+  const done = these.length - underway.length - failed;
+  let told = "";
+  if (underway.length) told = say("documents.progress", { count: these.length, done: done + failed });
+  else if (documents.deleted.value !== null) told = say("documents.deleted", { name: documents.deleted.value });
+  else if (these.length) told = `${say("documents.done", { count: done })} ${failed ? say("documents.failed", { count: failed }) : ""}`;
   return html`<div class="progress">
-    <p class=${underway.length ? "count" : "unseen"} role="status">${told}${told && failed ? ` ${say("documents.failed", { count: failed })}` : ""}</p>
+    <p class=${underway.length ? "count" : "unseen"} role="status">${told}</p>
     ${underway.length > 0 &&
     html`<ul>
       ${underway.map((each) => html`<${OneUnderway} key=${each} sending=${each} />`)}

@@ -18,8 +18,9 @@ const MOST_WAITING_SECONDS = 30;
 
 /** One file on its way. */
 export class Sending {
-  /** @param {Named} named */
-  constructor({ name, file }) {
+  /** @param {Named} named @param {number} batch Which of the times that files were added, one after the other's end, this is. */
+  constructor({ name, file }, batch) {
+    this.batch = batch;
     this.name = name;
     this.file = file;
     /** @type {import("@preact/signals").Signal<"waiting" | "sending" | "indexing" | "done" | "failed">} */
@@ -62,6 +63,8 @@ export class Documents {
     this.failed = computed(() => this.sendings.value.filter(({ state }) => state.value === "failed"));
     /** The ids of those that were deleted. @type {Set<string>} */
     this._deleted = new Set();
+    /** How many times files were added while none was on its way. */
+    this.batch = 0;
     this._running = 0;
   }
 
@@ -84,11 +87,14 @@ export class Documents {
   add(files, empty = []) {
     this.empty.value = empty;
     this.deleted.value = null;
-    if (this.underway.value.length === 0) this.sendings.value = this.failed.value;
+    if (this.underway.value.length === 0) {
+      this.batch += 1;
+      this.sendings.value = this.failed.value;
+    }
     // Whoever sends a file again has mended it: what was wrong with it then is over.
     const names = new Set(files.map(({ name }) => name));
     const others = this.sendings.value.filter((each) => each.state.value !== "failed" || !names.has(each.name));
-    this.sendings.value = [...others, ...files.map((each) => new Sending(each))];
+    this.sendings.value = [...others, ...files.map((each) => new Sending(each, this.batch))];
     for (let free = AT_ONCE - this._running; free > 0; free -= 1) this._sendOn();
   }
 
