@@ -184,7 +184,7 @@ def walking(place: House) -> Iterator[None]:
 
 @pytest.mark.timeout(400)
 @pytest.mark.parametrize(
-    ("examples", "steps"), [(10, 14), pytest.param(60, 30, marks=pytest.mark.slow)], ids=["short", "long"]
+    ("examples", "steps"), [(8, 12), pytest.param(60, 30, marks=pytest.mark.slow)], ids=["short", "long"]
 )
 def test_every_walk_ends_in_a_page_that_is_equal_to_the_log(place: House, examples: int, steps: int) -> None:
     with walking(place):
@@ -194,9 +194,9 @@ def test_every_walk_ends_in_a_page_that_is_equal_to_the_log(place: House, exampl
                 max_examples=examples,
                 stateful_step_count=steps,
                 deadline=None,
-                derandomize=examples == 10,
+                derandomize=examples == 8,
                 database=None,
-                phases=[Phase.generate] if examples == 10 else [Phase.generate, Phase.shrink],
+                phases=[Phase.generate] if examples == 8 else [Phase.generate, Phase.shrink],
                 suppress_health_check=list(HealthCheck),
             ),
         )
