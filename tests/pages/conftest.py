@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 from tests.pages.visiting import House, house
-from tests.server.browsing import browser
+from tests.server.browsing import ANSWER_MILLISECONDS, browser
 
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Browser]:
     """The browser. It goes with this folder: no event loop can be run beside Playwright's."""
+    expect.set_options(timeout=ANSWER_MILLISECONDS)  # the default of 5 s is too little beside other work
     with browser() as opened:
         yield opened
 

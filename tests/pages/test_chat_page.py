@@ -52,7 +52,7 @@ def ask(page: Page, question: str = "Tell me.") -> None:
 def whole(page: Page) -> None:
     """Returns when the last answer has ended, and is drawn to its end."""
     expect(page.locator(".answer").last.locator(".figures")).to_be_visible(timeout=60_000)
-    expect(page.locator(".prose").last).to_have_attribute("aria-busy", "false")
+    expect(page.locator(".prose").last).to_have_attribute("aria-busy", "false", timeout=60_000)
 
 
 def prose(page: Page) -> str:
