@@ -79,7 +79,10 @@ def real_names(server: Process) -> dict[str, str]:
         server.port,
         request("POST", "/v1/documents?name=a.md", b"An anchor.", "Content-Type: text/markdown", "Content-Length: 10"),
     )
+    (told,) = converse(server.port, post(b'{"query": "What is a stream?", "conversation_id": "talk"}', "/chat/basic"))
+    assert told.status == 200
     return {
+        "conversation_id": "talk",
         "path": own,
         "document_id": json.loads(document.body)["id"],
         "assistant": "basic",
@@ -124,6 +127,8 @@ def try_operation(server: Process, name: str, how: settings) -> Counter[int]:
                 untie(case, identifiers.new())
             if isinstance(body, dict):
                 case.body = body = whole_numbers(body)
+            for options in (case.headers, body.get("headrace") if isinstance(body, dict) else None):
+                leave_alone(options)
         elif "live" in case.query:
             case.path_parameters["path"] = names["path"]  # a stream that is closed: who follows one that is not, waits
         if isinstance(body, dict) and isinstance(body.get("model"), str):
@@ -136,6 +141,13 @@ def try_operation(server: Process, name: str, how: settings) -> Counter[int]:
     for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
         how(given(case=operation.as_strategy(generation_mode=mode))(attempt))()
     return seen
+
+
+def leave_alone(options: Any) -> None:
+    """Takes out how a stream belongs to another one, where it names none."""
+    if options is not None and not ("Headrace-Parent" in options or options.get("parent")):
+        for relation in ("Headrace-Relation", "relation"):
+            options.pop(relation, None)
 
 
 def untie(case: Case[Any], new_path: str) -> None:
