@@ -73,6 +73,7 @@ class House:
             for name, value in (storage or {}).items():
                 page.add_init_script(f"localStorage.setItem('headrace.{name}', '{value}')")
             page.goto(f"{self.url}{start}")
+            page.locator("main").wait_for()  # a browser calls a page loaded before the page has its words
             yield page
 
     @property
