@@ -56,25 +56,25 @@ BODIES: dict[str, Any] = {
     "chat_token_frames": request_shapes.MessageRequest,
 }
 WHOLES: dict[str, Any] = {
-    "openai_chat": answer_shapes.ChatCompletion,
-    "openai_completions": answer_shapes.TextCompletion,
-    "ollama_chat": answer_shapes.OllamaLine,
-    "ollama_generate": answer_shapes.OllamaLine,
-    "typed_events": answer_shapes.AssistantAnswer,
-    "durable_json": answer_shapes.AssistantAnswer,
-    "text": answer_shapes.PromptAnswer,
-    "plain_text": answer_shapes.QueryAnswer,
-    "token_frames": answer_shapes.GeneratedToken,
-    "chat_token_frames": answer_shapes.ChatToken,
+    "openai_chat": answer_shapes.openai.ChatCompletion,
+    "openai_completions": answer_shapes.openai.TextCompletion,
+    "ollama_chat": answer_shapes.ollama.OllamaLine,
+    "ollama_generate": answer_shapes.ollama.OllamaLine,
+    "typed_events": answer_shapes.typed_events.AssistantAnswer,
+    "durable_json": answer_shapes.typed_events.AssistantAnswer,
+    "text": answer_shapes.questions.PromptAnswer,
+    "plain_text": answer_shapes.questions.QueryAnswer,
+    "token_frames": answer_shapes.questions.GeneratedToken,
+    "chat_token_frames": answer_shapes.questions.ChatToken,
 }
 FRAMES: dict[str, Any] = {
-    "openai_chat": answer_shapes.ChatCompletionChunk,
-    "openai_completions": answer_shapes.TextCompletion,
-    "ollama_chat": answer_shapes.OllamaLine,
-    "ollama_generate": answer_shapes.OllamaLine,
-    "typed_events": answer_shapes.TypedFrame,
-    "token_frames": answer_shapes.GeneratedToken,
-    "chat_token_frames": answer_shapes.ChatToken,
+    "openai_chat": answer_shapes.openai.ChatCompletionChunk,
+    "openai_completions": answer_shapes.openai.TextCompletion,
+    "ollama_chat": answer_shapes.ollama.OllamaLine,
+    "ollama_generate": answer_shapes.ollama.OllamaLine,
+    "typed_events": answer_shapes.typed_events.TypedFrame,
+    "token_frames": answer_shapes.questions.GeneratedToken,
+    "chat_token_frames": answer_shapes.questions.ChatToken,
 }
 # Of OpenAI's sampling fields, Ollama's routes have their own; what else stands at the top of their bodies is passed on.
 SAMPLING = set(reading._SAMPLING)
@@ -225,7 +225,7 @@ def test_every_frame_has_a_shape_that_is_described(name: str, said: str) -> None
             continue
         shape = FRAMES[name]
         if record.startswith(b'{"error":'):
-            shape = answer_shapes.OllamaError if name.startswith("ollama") else answer_shapes.ErrorBody
+            shape = answer_shapes.errors.OllamaError if name.startswith("ollama") else answer_shapes.errors.ErrorBody
             if name == "token_frames":
                 shape = FRAMES[name]
         msgspec.json.decode(record, type=shape)
@@ -233,5 +233,5 @@ def test_every_frame_has_a_shape_that_is_described(name: str, said: str) -> None
 
 def test_errors_have_the_shapes_that_are_described() -> None:
     for error in (InvalidRequest("no", parameter="x"), cast("Ended", SAID["cut"][-1])):
-        msgspec.json.decode(error_body(error), type=answer_shapes.ErrorBody)
-        msgspec.json.decode(error_text(error), type=answer_shapes.OllamaError)
+        msgspec.json.decode(error_body(error), type=answer_shapes.errors.ErrorBody)
+        msgspec.json.decode(error_text(error), type=answer_shapes.errors.OllamaError)

@@ -18,10 +18,10 @@ from headrace.interfaces import Stream
 from headrace.protocols import PROTOCOLS
 from headrace.protocols.objects import error_body
 from headrace.protocols.reading import read_options, reader_options
-from headrace.server import describing as told
 from headrace.server.answering import note_refusal
 from headrace.server.bodies import read_body
 from headrace.server.describing import Description
+from headrace.server.descriptions import durable as told
 from headrace.server.doors import Door, Handler
 from headrace.server.generating import GRACE_SECONDS, headers_of, owner_of
 from headrace.server.generation_log import GenerationLog
@@ -72,11 +72,11 @@ def durable_routes(house: House) -> list[Route]:
         return Route(PREFIX + "{path:path}", DurableDoor(house, handler, about), methods=[method])
 
     return [
-        door("PUT", create, told.DURABLE_CREATE),
-        door("POST", append, told.DURABLE_APPEND),
-        door("GET", read, told.DURABLE_READ),
-        door("DELETE", delete, told.DURABLE_DELETE),
-        door("OPTIONS", preflight, told.DURABLE_PREFLIGHT),
+        door("PUT", create, told.CREATE),
+        door("POST", append, told.APPEND),
+        door("GET", read, told.READ),
+        door("DELETE", delete, told.DELETE),
+        door("OPTIONS", preflight, told.PREFLIGHT),
     ]
 
 

@@ -25,7 +25,7 @@ import headrace
 from headrace import errors
 from headrace.events import Failure
 from headrace.protocols import answer_shapes, request_shapes
-from headrace.protocols.answer_shapes import ErrorBody, OllamaError
+from headrace.protocols.answer_shapes.errors import ErrorBody, OllamaError
 from headrace.runs import registry, restart
 from headrace.server.credentials import COOKIE
 from headrace.server.describing import EVENTS, JSON, LINES, OPTIONS, REQUEST_ID, Answer, Description, Parameter
@@ -163,7 +163,7 @@ class _Types:
         wanted = [*types, ErrorBody, OllamaError]
         schemas, self.components = msgspec.json.schema_components(wanted, ref_template=_REFERENCE)
         self._schemas = list(zip(wanted, schemas, strict=True))
-        for module in (answer_shapes, request_shapes):
+        for module in (*answer_shapes.SHELF, request_shapes):
             told = field_docstrings(module)
             for name, struct in vars(module).items():
                 if name in self.components and isinstance(struct, type) and issubclass(struct, msgspec.Struct):
