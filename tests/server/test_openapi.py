@@ -73,6 +73,12 @@ def test_the_document_is_what_is_served(offline: Process) -> None:
     assert json.loads(answer.body) == json.loads(json.dumps(DOCUMENT))
 
 
+def test_what_is_said_of_a_field_is_said_of_it_in_every_shape_that_inherits_it() -> None:
+    shapes = DOCUMENT["components"]["schemas"]
+    assert shapes["ExportedStream"]["properties"]["readers"] == shapes["StreamRecord"]["properties"]["readers"]
+    assert shapes["StreamRecord"]["properties"]["readers"]["description"] == "How many are attached now."
+
+
 def test_every_reference_leads_somewhere() -> None:
     references = [each["$ref"] for each in within(DOCUMENT) if "$ref" in each]
     assert len(references) > 100

@@ -163,8 +163,9 @@ class _Types:
         wanted = [*types, ErrorBody, OllamaError]
         schemas, self.components = msgspec.json.schema_components(wanted, ref_template=_REFERENCE)
         self._schemas = list(zip(wanted, schemas, strict=True))
-        for module in (*answer_shapes.SHELF, request_shapes):
-            told = field_docstrings(module)
+        shelf = (*answer_shapes.SHELF, request_shapes)
+        told = {name: fields for module in shelf for name, fields in field_docstrings(module).items()}
+        for module in shelf:
             for name, struct in vars(module).items():
                 if name in self.components and isinstance(struct, type) and issubclass(struct, msgspec.Struct):
                     _describe(self.components[name], struct, told)

@@ -64,7 +64,7 @@ READ = Description(
     summary="Read a stream, at once or as it grows",
     told=f"{_DURABLE} Every answer says in `Stream-Next-Offset` where to go on.",
     answers=(
-        Answer("application/octet-stream", told="Content, of the type that the stream has; JSON as one array."),
+        Answer("*/*", told="Content, of the type that the stream has; JSON as one array."),
         Answer(EVENTS, told="With `live=sse`: `data` and `control` events."),
         Answer(None, told="With `live=long-poll`: nothing came.", status=204),
         Answer(None, told="Nothing has changed since `If-None-Match`.", status=304),
