@@ -17,6 +17,7 @@ from headrace.testing.upstream import Exchange, ScriptedUpstream, answer, finish
 pytestmark = pytest.mark.anyio
 
 MIB = 1 << 20
+STALLED = 100
 PIECE = "0123456789abcdef" * 64
 
 
@@ -61,9 +62,10 @@ async def resident_with_stalled(folder: Path, stalled: int) -> int:
 
 async def test_l46_a_reader_that_takes_nothing_leaves_memory_flat(tmp_path_factory: pytest.TempPathFactory) -> None:
     alone = await resident_with_stalled(tmp_path_factory.mktemp("alone"), 0)
-    watched = await resident_with_stalled(tmp_path_factory.mktemp("watched"), 20)
-    # Ten mebibytes wait for each of them: what is held is a piece or two on their way.
-    assert watched - alone < 20 * MIB, (alone // 1024, watched // 1024)
+    watched = await resident_with_stalled(tmp_path_factory.mktemp("watched"), STALLED)
+    # Ten mebibytes wait for each of them, and what is held is a piece or two on their way. What the journal has yet to
+    # write when the answer ends differs from run to run by some 30 MiB, with and without them.
+    assert watched - alone < STALLED * 10 * MIB / 8, (alone // 1024, watched // 1024)
 
 
 async def test_after_a_thousand_streams_memory_is_back_where_it_was(tmp_path: Path) -> None:
