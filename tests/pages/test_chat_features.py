@@ -527,6 +527,25 @@ def test_o5_a_whole_visit_without_a_mouse(place: House) -> None:
         expect(page.get_by_role("dialog", name="Keys")).to_be_hidden()
 
 
+AT_ONCE = """async (pressed) => {
+  const key = new KeyboardEvent('keydown', { bubbles: true, cancelable: true, ctrlKey: true, ...pressed });
+  document.activeElement.dispatchEvent(key);
+  for (let turn = 0; turn < 20; turn++) await null; // a browser brings the next key behind these, and not before
+  return document.activeElement.getAttribute('aria-label');
+}"""
+
+
+def test_o5_the_next_key_is_typed_where_a_key_led_to(place: House) -> None:
+    with place.visit() as page:
+        place.said.pieces = ["Yes."]
+        ask(page, "One?")
+        whole(page)
+        assert page.evaluate(AT_ONCE, {"key": "k"}) == "Search the conversations"
+        page.keyboard.press("Escape")
+        expect(page.get_by_role("textbox", name="Ask anything")).to_be_focused()
+        assert page.evaluate(AT_ONCE, {"key": "O", "shiftKey": True}) == "Ask anything"
+
+
 def test_o5_a_draft_is_kept_for_each_conversation(place: House) -> None:
     with place.visit() as page:
         place.said.pieces = ["Yes."]

@@ -1,5 +1,5 @@
 // Where a question is written. Focus stays here while answers come; what is written is kept until it is sent.
-import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import { DocumentButton } from "./document_sheet.js";
 import { html } from "./html.js";
@@ -19,7 +19,7 @@ export function Composer({ house }) {
   useLayoutEffect(() => {
     text.value = kept(draft) ?? "";
   }, [draft]);
-  useEffect(() => {
+  useLayoutEffect(() => {
     // On a screen that is touched, the keyboard would cover half of it.
     if (matchMedia("(min-width: 40rem) and (pointer: fine)").matches) field.current?.focus();
   }, [conversation]);

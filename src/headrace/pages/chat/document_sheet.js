@@ -1,5 +1,5 @@
 // The sheet of documents: where files are chosen, what is on its way, what is there, and how one is taken away again.
-import { useEffect, useRef } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import { useSignal } from "@preact/signals";
 import { moment, size } from "./amounts.js";
 import { dragged } from "./dropping.js";
@@ -151,7 +151,7 @@ function One({ held, documents, deleted }) {
   const deleting = async () => {
     if (await documents.delete(held)) toChoosing();
   };
-  useEffect(() => {
+  useLayoutEffect(() => {
     if (asked) first.current?.focus();
   }, [asked]);
   return html`<li data-document=${id}>

@@ -1,5 +1,5 @@
 // A sheet over the page: shown while it is asked for, closed by Escape and by a click beside it.
-import { useEffect, useRef } from "preact/hooks";
+import { useLayoutEffect, useRef } from "preact/hooks";
 import { html } from "./html.js";
 import { Icon } from "./icons.js";
 import { say } from "./words.js";
@@ -7,7 +7,8 @@ import { say } from "./words.js";
 /** @param {{ shown: boolean, title: string, kind: string, onclose: () => void, children: any }} properties */
 export function Sheet({ shown, title, kind, onclose, children }) {
   const sheet = useRef(/** @type {HTMLDialogElement | null} */ (null));
-  useEffect(() => {
+  // Not a moment later: the next key may be pressed already.
+  useLayoutEffect(() => {
     const element = /** @type {HTMLDialogElement} */ (sheet.current);
     if (shown && !element.open) element.showModal();
     if (!shown && element.open) element.close();
