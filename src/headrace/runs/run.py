@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 
 import msgspec
@@ -323,16 +323,19 @@ class Run:
         stream = self.stream
         return stream.horizon - len(stream.beginning) + len(stream.appended())
 
-    async def _attempt_at(self, candidate: Candidate, *, retried: bool) -> Ended:
+    def _attempt_at(self, candidate: Candidate, *, retried: bool) -> Awaitable[Ended]:
         upstream = candidate.upstream
         self._attempts += 1
         self._attempt = None
         self._limits = (upstream.name, self._prepared.timeouts.over(upstream.timeouts))
         if upstream.places is None:
-            return await self._ask(candidate, retried=retried)
-        if upstream.places.locked():
-            self.stream.append((Status("waiting", f"waiting for a free place at {upstream.name}"),))
-        async with upstream.places:
+            return self._ask(candidate, retried=retried)
+        return self._ask_in_turn(upstream.places, candidate, retried=retried)
+
+    async def _ask_in_turn(self, places: asyncio.Semaphore, candidate: Candidate, *, retried: bool) -> Ended:
+        if places.locked():
+            self.stream.append((Status("waiting", f"waiting for a free place at {candidate.upstream.name}"),))
+        async with places:
             return await self._ask(candidate, retried=retried)
 
     async def _ask(self, candidate: Candidate, *, retried: bool) -> Ended:

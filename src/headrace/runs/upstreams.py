@@ -62,7 +62,8 @@ class Upstream:
 
     def begin(self, now_ns: int) -> bool:
         """An attempt begins; whether it is the one that tries out an upstream that was left alone."""
-        before = self.circuit
+        if (before := self.circuit) is CLOSED:
+            return False
         self.circuit = before.tried(now_ns)
         return self.circuit is not before
 

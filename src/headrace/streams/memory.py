@@ -352,8 +352,11 @@ def _weight(event: Event) -> int:
 
 def about_bytes(stream: MemoryStream) -> int:
     """About how much memory a stream takes: what was asked, and what was answered."""
-    contents = [message.content for message in stream.request.messages if message.content is not None]
-    asked = sum(len(content) if isinstance(content, str) else len(bytes(content)) for content in contents)
+    asked = 0
+    for message in stream.request.messages:
+        content = message.content
+        if content is not None:
+            asked += len(content) if isinstance(content, str) else len(bytes(content))
     said = stream.length * EVENT_BYTES
     if stream.length <= MOST_WEIGHED:
         # Few events: they may be long. Of many, each is a delta, and looking at all of them would cost a tenth of them.
