@@ -12,6 +12,7 @@ import pytest
 from tests.client.faces import Face
 from tests.client.weather import Break, How, Weather
 from tests.server.conftest import HEADRACE, Place, Process, process, serving, until
+from tests.upstream_answers import TEXTS, WHOLE, say_everything
 
 from headrace.client import AsyncClient, Resuming, StreamFailed
 from headrace.errors import UnknownStream, UpstreamError, UpstreamMalformed
@@ -20,40 +21,18 @@ from headrace.testing.upstream import (
     Exchange,
     ScriptedUpstream,
     answer,
-    delta_chunk,
     finish_chunk,
-    role_chunk,
     text_chunk,
-    usage_chunk,
 )
 
 pytestmark = pytest.mark.anyio
 
-# What tears apart where bytes, characters or lines are cut carelessly.
-TEXTS = ["One", " two", ",\n\n", "日本語 🏝️", "\u2028", "école\r\n", " ", "العربية", " end"]
-WHOLE = "".join(TEXTS)
 SOON = Resuming(attempts=40, seconds=10.0, first_delay_seconds=0.002, longest_delay_seconds=0.01)
-
-
-async def say(exchange: Exchange) -> None:
-    """Reasoning, text, a tool call and usage."""
-    await exchange.head()
-    await exchange.chunk(role_chunk())
-    await exchange.chunk(delta_chunk({"reasoning_content": "Hm."}))
-    for text in TEXTS:
-        await exchange.chunk(text_chunk(text))
-        await asyncio.sleep(0)  # so that they are read one by one
-    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    await exchange.chunk(delta_chunk({"tool_calls": [call]}))
-    await exchange.chunk(finish_chunk())
-    await exchange.chunk(usage_chunk(3, 9))
-    await exchange.chunk(DONE)
-    await exchange.end()
 
 
 async def a_whole_stream(place: Place, face: Face) -> tuple[str, list[object]]:
     """The id of a stream that has ended, and its events as an unbroken reader gets them."""
-    async with place.upstream(say), face(place.url) as client, client.stream("hi", model="lab/m") as stream:
+    async with place.upstream(say_everything), face(place.url) as client, client.stream("hi", model="lab/m") as stream:
         return stream.id, [event async for event in stream]
 
 
@@ -64,7 +43,7 @@ async def test_i8_cut_at_any_byte_again_and_again_nothing_is_missed_and_nothing_
     chance = random.Random(seed)
     ways: list[How] = ["reset", "end"]
     weather.plan = lambda number: Break(chance.randrange(1100), chance.choice(ways))
-    async with place.upstream(say) as upstream, face(weather.url, resuming=SOON) as client:
+    async with place.upstream(say_everything) as upstream, face(weather.url, resuming=SOON) as client:
         for reading in range(1, 13):
             async with client.stream("hi", model="lab/m") as stream:
                 events = [event async for event in stream]
@@ -100,7 +79,7 @@ async def test_i8_cut_once_anywhere_in_the_answer_or_its_headers_nothing_changes
 
 async def test_a_drop_before_the_headers_asks_for_no_second_answer(face: Face, place: Place, weather: Weather) -> None:
     weather.break_once(0)
-    async with place.upstream(say) as upstream, face(weather.url, resuming=SOON) as client:
+    async with place.upstream(say_everything) as upstream, face(weather.url, resuming=SOON) as client:
         async with client.stream("hi", model="lab/m") as stream:
             assert "".join([text async for text in stream.text]) == WHOLE
         assert len(upstream.exchanges) == 1
@@ -129,7 +108,7 @@ async def test_a_drop_in_the_middle_is_taken_up_live(face: Face, place: Place, w
 async def test_a_way_that_has_fallen_silent_is_left_for_another(face: Face, place: Place, weather: Weather) -> None:
     weather.break_once(500, "silence")
     async with (
-        place.upstream(say),
+        place.upstream(say_everything),
         face(weather.url, resuming=SOON, heartbeat_seconds=0.1) as client,
         client.stream("hi", model="lab/m") as stream,
     ):
@@ -335,7 +314,7 @@ async def test_a_reader_that_is_called_away_in_the_middle_of_a_read_goes_on_behi
 async def test_ask_at_a_server_survives_a_drop(place: Place, weather: Weather, tmp_path: Path) -> None:
     weather.break_once(700)
     command = [HEADRACE, "ask", "-q", "-m", "lab/m", "--url", weather.url, "hi"]
-    async with place.upstream(say) as upstream:
+    async with place.upstream(say_everything) as upstream:
         asked = await asyncio.create_subprocess_exec(
             *command,
             cwd=tmp_path,

@@ -10,7 +10,7 @@ import pytest
 from durable_streams import DurableStream, StreamNotFoundError, stream
 from tests.server.conftest import Place, serving, until
 from tests.server.reader import asking, query
-from tests.server.test_resuming import TEXTS, say_everything
+from tests.upstream_answers import TEXTS, say_everything
 
 from headrace.settings import ServerSettings, Settings
 

@@ -13,7 +13,8 @@ import pytest
 from tests.server.conftest import Place, serving, until
 from tests.server.raw import Response, converse
 from tests.server.reader import asking, connected, encoded, query
-from tests.server.test_resuming import EVENTS, TEXTS, say_everything
+from tests.server.test_resuming import EVENTS
+from tests.upstream_answers import TEXTS, say_everything
 
 from headrace.errors import Unauthorized
 from headrace.server.connection import Connection

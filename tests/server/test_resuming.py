@@ -9,29 +9,13 @@ import re
 import pytest
 from tests.server.conftest import Place
 from tests.server.reader import DOORS, asking, query
+from tests.upstream_answers import TEXTS, say_everything
 
-from headrace.testing.upstream import DONE, Exchange, delta_chunk, finish_chunk, role_chunk, text_chunk, usage_chunk
+from headrace.testing.upstream import DONE, Exchange, finish_chunk, text_chunk
 
 pytestmark = pytest.mark.anyio
 
-TEXTS = ["One", " two", ",\n\n", "日本語 🏝️", "\u2028", '"quoted"', " end"]
 EVENTS = len(TEXTS) + 5  # start, reasoning, the texts, a tool call, usage, end
-
-
-async def say_everything(exchange: Exchange) -> None:
-    """Reasoning, text, a tool call and usage, each read by itself."""
-    await exchange.head()
-    await exchange.chunk(role_chunk())
-    await exchange.chunk(delta_chunk({"reasoning_content": "Hm."}))
-    for text in TEXTS:
-        await exchange.chunk(text_chunk(text))
-        await asyncio.sleep(0)  # so that they are read one by one
-    call = {"index": 0, "id": "c1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
-    await exchange.chunk(delta_chunk({"tool_calls": [call]}))
-    await exchange.chunk(finish_chunk())
-    await exchange.chunk(usage_chunk(3, 9))
-    await exchange.chunk(DONE)
-    await exchange.end()
 
 
 async def read(place: Place, path: str, **headers: str) -> bytes:
