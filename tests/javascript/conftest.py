@@ -1,4 +1,4 @@
-"""`@headrace/client` as people have it: packed, installed from the archive, and run in node."""
+"""`@headrace/client` as people have it: packed, installed from the archive, and run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent
+RUNTIMES = HERE / "runtimes"
 TOOLS = ROOT / "clients" / "javascript" / "node_modules"
 DEADLINE_SECONDS = 30.0
 
@@ -54,6 +55,29 @@ def project(archive: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
             (folder / "node_modules" / package.name).symlink_to(package)
     shutil.copy(HERE / "scenarios.mjs", folder)
     return folder
+
+
+class Runtime(NamedTuple):
+    """What runs a program in JavaScript, and the project that it runs it in."""
+
+    command: tuple[str, ...]
+    folder: Path
+
+
+@pytest.fixture(
+    params=["node", pytest.param("deno", marks=pytest.mark.slow), pytest.param("bun", marks=pytest.mark.slow)]
+)
+def runtime(request: pytest.FixtureRequest, project: Path) -> Runtime:
+    """Node; in `make test-all` Deno and Bun as well, a download of 60 MB."""
+    name: str = request.param
+    if name == "node":
+        return Runtime(("node",), project)
+    program = RUNTIMES / "node_modules" / ".bin" / name
+    if not program.exists():
+        # Without a lock: each machine has only the package of its own kind, and a lock would have to name all of them.
+        command("npm", "install", "--no-package-lock", "--no-audit", "--no-fund", folder=RUNTIMES)
+    allowed = ("run", "--allow-net", "--allow-read", "--allow-env", "--no-check", "--no-lock")
+    return Runtime((str(program), *allowed) if name == "deno" else (str(program),), project)
 
 
 class Scenario:
@@ -97,14 +121,14 @@ class Scenario:
 
 
 @asynccontextmanager
-async def scenario(project: Path, name: str, **arguments: Any) -> AsyncIterator[Scenario]:
+async def scenario(runtime: Runtime, name: str, **arguments: Any) -> AsyncIterator[Scenario]:
     """Starts one. When the block is left it is not running any more."""
     running = await asyncio.create_subprocess_exec(
-        "node",
+        *runtime.command,
         "scenarios.mjs",
         name,
         json.dumps(arguments),
-        cwd=project,
+        cwd=runtime.folder,
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -118,7 +142,7 @@ async def scenario(project: Path, name: str, **arguments: Any) -> AsyncIterator[
         await running.wait()
 
 
-async def play(project: Path, name: str, **arguments: Any) -> Any:
+async def play(runtime: Runtime, name: str, **arguments: Any) -> Any:
     """What a scenario says last."""
-    async with scenario(project, name, **arguments) as played:
+    async with scenario(runtime, name, **arguments) as played:
         return await played.end()
