@@ -3,9 +3,12 @@ import { element, prose } from "./elements.js";
 import { badge, route } from "./route.js";
 import { Schemas } from "./schemas.js";
 
+/** @typedef {import("./route.js").OpenAPI} OpenAPI */
+/** @typedef {import("./route.js").Route} Route */
+
 const METHODS = ["get", "head", "post", "put", "patch", "delete", "options"];
-const content = document.getElementById("content");
-const state = document.getElementById("state");
+const content = byId("content");
+const state = byId("state");
 
 try {
   const response = await fetch("/openapi.json");
@@ -13,16 +16,17 @@ try {
   draw(await response.json());
 } catch (error) {
   state.setAttribute("role", "alert");
-  state.textContent = `The document could not be read: ${error.message}. Load the page anew.`;
+  state.textContent = `The document could not be read: ${/** @type {Error} */ (error).message}. Load the page anew.`;
 } finally {
   content.removeAttribute("aria-busy");
 }
 
+/** @param {OpenAPI} api */
 function draw(api) {
   const schemas = new Schemas(api.components.schemas);
   const groups = grouped(api);
-  document.getElementById("version").textContent = api.info.version;
-  document.getElementById("contents").append(contents(groups));
+  byId("version").textContent = api.info.version;
+  byId("contents").append(contents(groups));
   content.replaceChildren(
     introduction(api),
     ...[...groups].map(([name, routes]) =>
@@ -41,9 +45,11 @@ function draw(api) {
   if (location.hash) document.getElementById(decodeURIComponent(location.hash.slice(1)))?.scrollIntoView();
 }
 
-/** The routes by group. One that is another route's double under a second address is told there. */
+/** The routes by group. One that is another route's double under a second address is told there. @param {OpenAPI} api */
 function grouped(api) {
+  /** @type {Map<string, Route[]>} */
   const groups = new Map();
+  /** @type {Map<string, Route>} */
   const known = new Map();
   for (const [path, methods] of Object.entries(api.paths)) {
     for (const method of METHODS.filter((each) => each in methods)) {
@@ -53,6 +59,7 @@ function grouped(api) {
         double.also.push(path);
         continue;
       }
+      /** @type {Route} */
       const one = { path, method, operation, also: [] };
       known.set(method + operation.summary, one);
       const [group] = operation.tags;
@@ -62,6 +69,7 @@ function grouped(api) {
   return groups;
 }
 
+/** @param {Map<string, Route[]>} groups */
 function contents(groups) {
   const lists = [...groups].flatMap(([name, routes]) => [
     element("h2", {}, name),
@@ -82,14 +90,16 @@ function contents(groups) {
     element("ul", {}, element("li", {}, element("a", { href: "#errors" }, "Error codes"))),
   );
   const wide = matchMedia("(min-width: 60.01rem)");
-  const folded = element("details", { open: wide.matches }, element("summary", {}, "All routes"), ...lists);
+  const made = element("details", { open: wide.matches }, element("summary", {}, "All routes"), ...lists);
+  const folded = /** @type {HTMLDetailsElement} */ (made);
   wide.addEventListener("change", () => (folded.open = wide.matches));
   folded.addEventListener("click", (event) => {
-    if (!wide.matches && event.target.closest("a")) folded.open = false;
+    if (!wide.matches && /** @type {Element} */ (event.target).closest("a")) folded.open = false;
   });
   return folded;
 }
 
+/** @param {OpenAPI} api */
 function introduction(api) {
   const [first, ...rest] = api.info.description.trim().split(/\n\s*\n/);
   return element(
@@ -97,7 +107,7 @@ function introduction(api) {
     {},
     element("h1", {}, "The API"),
     element("p", {}, ...prose(first)),
-    ...rest.map((each) => element("p", {}, ...prose(each))),
+    ...rest.map((/** @type {string} */ each) => element("p", {}, ...prose(each))),
     element(
       "p.quiet",
       {},
@@ -108,8 +118,9 @@ function introduction(api) {
   );
 }
 
+/** @param {OpenAPI} api */
 function errorCodes(api) {
-  const rows = api["x-headrace-errors"].map((each) =>
+  const rows = api["x-headrace-errors"].map((/** @type {{ [field: string]: any }} */ each) =>
     element(
       "tr",
       {},
@@ -153,35 +164,32 @@ function errorCodes(api) {
   );
 }
 
-/** A path that is broken at its slashes where it is too long for one line. */
+/** A path that is broken at its slashes where it is too long for one line. @param {string} path */
 function breakable(path) {
   return path.split(/(?<=.)(?=\/)/).flatMap((piece, place) => (place ? [element("wbr"), piece] : [piece]));
 }
 
 /** Shows the routes that have all the words that are looked for. */
 function search() {
-  const find = document.getElementById("find");
-  const routes = [...document.querySelectorAll(".route")].map((each) => ({
+  const find = /** @type {HTMLInputElement} */ (byId("find"));
+  const nothing = byId("nothing");
+  const routes = all(".route").map((each) => ({
     each,
-    text: each.textContent.toLowerCase(),
+    text: (each.textContent ?? "").toLowerCase(),
   }));
   const look = () => {
     const words = find.value.toLowerCase().split(/\s+/).filter(Boolean);
-    let shown = 0;
     for (const { each, text } of routes) {
       each.hidden = !words.every((word) => text.includes(word));
-      shown += !each.hidden;
-      document.querySelector(`[data-for="${each.id}"]`).hidden = each.hidden;
+      for (const entry of all(`[data-for="${each.id}"]`)) entry.hidden = each.hidden;
     }
-    for (const section of document.querySelectorAll("main > section")) {
-      const inside = [...section.querySelectorAll(".route")];
+    for (const section of all("main > section")) {
+      const inside = all(".route", section);
       section.hidden = inside.length
         ? inside.every((each) => each.hidden)
-        : words.length > 0 && !words.every((word) => section.textContent.toLowerCase().includes(word));
+        : words.length > 0 && !words.every((word) => (section.textContent ?? "").toLowerCase().includes(word));
     }
-    document.getElementById("nothing").hidden = [...document.querySelectorAll("main > section")].some(
-      (each) => !each.hidden,
-    );
+    nothing.hidden = all("main > section").some((each) => !each.hidden);
   };
   find.addEventListener("input", look);
   document.addEventListener("keydown", (event) => {
@@ -190,4 +198,14 @@ function search() {
       find.focus();
     }
   });
+}
+
+/** What the page surely has. @param {string} id */
+function byId(id) {
+  return /** @type {HTMLElement} */ (document.getElementById(id));
+}
+
+/** @param {string} selector @param {ParentNode} within @returns {HTMLElement[]} */
+function all(selector, within = document) {
+  return [...within.querySelectorAll(selector)].map((each) => /** @type {HTMLElement} */ (each));
 }

@@ -1,7 +1,14 @@
 // One route of the API as an element: what it is asked, what it answers, and a line to paste.
 import { copyable, element, prose } from "./elements.js";
 
-/** One route with all that the document says of it. */
+/** @typedef {import("./schemas.js").Schema} Schema */
+/** @typedef {import("./schemas.js").Schemas} Schemas */
+/** @typedef {{ [field: string]: any }} OpenAPI The document. */
+/** @typedef {{ [field: string]: any }} Operation One method of one path in it. */
+/** @typedef {{ [field: string]: any }} Parameter */
+/** @typedef {{ path: string, method: string, operation: Operation, also: string[] }} Route `also`: its other addresses. */
+
+/** One route with all that the document says of it. @param {Route} route @param {OpenAPI} api @param {Schemas} schemas */
 export function route({ path, method, operation, also }, api, schemas) {
   const identifier = operation.operationId;
   return element(
@@ -24,14 +31,17 @@ export function route({ path, method, operation, also }, api, schemas) {
   );
 }
 
+/** @param {string} path @param {string} method @param {Operation} operation */
 function curl(path, method, operation) {
+  /** @type {Parameter[]} */
+  const given = operation.parameters ?? [];
   const values = Object.fromEntries(
-    (operation.parameters ?? []).filter((each) => each.in === "path").map((each) => [each.name, each.example]),
+    given.filter((each) => each.in === "path").map((each) => [each.name, each.example]),
   );
-  const address = location.origin + path.replace(/\{(\w+)\}/g, (whole, name) => values[name] ?? whole);
+  const address = location.origin + path.replace(/\{(\w+)\}/g, (/** @type {string} */ whole, /** @type {string} */ name) => values[name] ?? whole);
   const bodies = operation.requestBody?.content ?? {};
   if (bodies["text/markdown"]) {
-    const asked = (operation.parameters ?? []).find((each) => each.in === "query" && each.example);
+    const asked = given.find((each) => each.in === "query" && each.example);
     const query = asked ? `?${asked.name}=${asked.example}` : "";
     return `curl '${address}${query}' \\\n  -H 'Content-Type: text/markdown' --data-binary @guide.md`;
   }
@@ -40,11 +50,13 @@ function curl(path, method, operation) {
   return `curl -N '${address}' \\\n  -H 'Content-Type: application/json' \\\n  -d '${JSON.stringify(example)}'`;
 }
 
+/** @param {Operation} operation @param {OpenAPI} api @param {Schemas} schemas */
 function parameters(operation, api, schemas) {
-  const all = (operation.parameters ?? []).map((each) =>
+  /** @type {Parameter[]} */
+  const all = (operation.parameters ?? []).map((/** @type {Parameter} */ each) =>
     each.$ref ? { ...api.components.parameters[each.$ref.split("/").pop()], shared: true } : each,
   );
-  const listed = (title, some) =>
+  const listed = (/** @type {string} */ title, /** @type {Parameter[]} */ some) =>
     some.length > 0 &&
     element(
       "details",
@@ -80,6 +92,7 @@ function parameters(operation, api, schemas) {
   ];
 }
 
+/** @param {Operation} operation @param {Schemas} schemas */
 function body(operation, schemas) {
   const given = operation.requestBody?.content["application/json"]?.schema;
   if (!given) return null;
@@ -94,6 +107,7 @@ function body(operation, schemas) {
   return folded;
 }
 
+/** @param {Operation} operation @param {Schemas} schemas */
 function answers(operation, schemas) {
   const listed = Object.entries(operation.responses);
   return element(
@@ -122,7 +136,7 @@ function answers(operation, schemas) {
   );
 }
 
-/** The method as a small sign. */
+/** The method as a small sign. @param {string} method */
 export function badge(method) {
   return element(`span.method.${method}`, {}, method.toUpperCase());
 }

@@ -29,7 +29,7 @@ const ALLOWED = {
   ALLOW_DATA_ATTR: false,
   ADD_URI_SAFE_ATTR: ["align", "data-language", "start"],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
-  RETURN_DOM_FRAGMENT: true,
+  RETURN_DOM_FRAGMENT: /** @type {const} */ (true),
 };
 const TEXT_BLOCKS = "p, li, h1, h2, h3, h4, h5, h6, blockquote, td, th";
 

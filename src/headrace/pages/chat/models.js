@@ -4,7 +4,7 @@ import { computed, signal } from "@preact/signals";
 /** States of an upstream in which there is nothing to tell. */
 const WELL = new Set(["well", "unused"]);
 
-/** @typedef {{ id: string, owned_by: string }} Model */
+/** @typedef {{ id: string, [field: string]: any }} Model */
 /** @typedef {{ name: string, state: string, detail: string | null, left_alone_seconds?: number }} Upstream */
 /** @typedef {{ id: string, owner: string, state: string, detail: string, well: boolean, leftAlone: number }} Known */
 
@@ -37,7 +37,7 @@ export class Models {
     const [models] = await Promise.all([this._client.models(), this.lookAtHealth()]);
     this._models.value = models;
     this.read.value = true;
-    if (!models.some((/** @type {Model} */ each) => each.id === this._choices.model.value)) {
+    if (!models.some((each) => each.id === this._choices.model.value)) {
       this._choices.model.value = models[0]?.id ?? null;
     }
   }

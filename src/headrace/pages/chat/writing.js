@@ -110,13 +110,14 @@ export class Writing {
       this._tail.replaceChildren();
       return;
     }
-    const opening = token.type === "code" ? OPEN_FENCE.exec(token.raw) : null;
-    if (opening !== null && opening[0].endsWith("\n")) {
+    const code = token.type === "code" ? /** @type {import("marked").Tokens.Code} */ (token) : null;
+    const opening = OPEN_FENCE.exec(code?.raw ?? "");
+    if (code !== null && opening !== null && opening[0].endsWith("\n")) {
       if (this._fence === null) {
-        this._fence = new CodeBlock((token.lang ?? "").trim().split(/\s/)[0]);
+        this._fence = new CodeBlock((code.lang ?? "").trim().split(/\s/)[0]);
         this._tail.replaceChildren(this._fence.element);
       }
-      this._fence.grow(token.text);
+      this._fence.grow(code.text);
       return;
     }
     this._fence = null;
@@ -130,5 +131,5 @@ function isClosedFence(token, followed) {
   const opening = OPEN_FENCE.exec(token.raw);
   if (opening === null) return false;
   const lines = token.raw.trimEnd().split("\n");
-  return lines.length > 1 && (followed || token.raw.endsWith("\n")) && lines.at(-1).trim().startsWith(opening[1]);
+  return lines.length > 1 && (followed || token.raw.endsWith("\n")) && lines[lines.length - 1].trim().startsWith(opening[1]);
 }
