@@ -126,6 +126,7 @@ class Walk(RuleBasedStateMachine):
             for tab in self.tabs:
                 tab.bring_to_front()
                 tab.evaluate("() => dispatchEvent(new Event('online'))")
+            self.until_settled()
             for tab in self.tabs:
                 tab.bring_to_front()
                 self.equals_the_log(tab)
@@ -134,19 +135,30 @@ class Walk(RuleBasedStateMachine):
         if self.place.conversation_of(tab) == "":
             expect(tab.locator(".turn")).to_have_count(0)
             return
-        self.until_settled(tab)
-        streams = {each["id"]: each for each in self.place.streams_of(tab)}
-        assert len(streams) == len(self.place.streams_of(tab))
+        listed = self.place.streams_of(tab)
+        streams = {each["id"]: each for each in listed}
+        assert len(streams) == len(listed)
         assert all(each["state"] == "ended" for each in streams.values())
+        if streams:
+            self.until_shown(tab, max(streams, key=lambda each: str(streams[each]["created_at"])))
         shown = tab.locator(".answer")
-        claimed = [self.stream_shown(tab, place) for place in range(shown.count())]
+        claimed = self.streams_shown(tab)
         assert len(set(claimed)) == len(claimed), "no stream is shown twice"
         for place, stream in enumerate(claimed):
             expect(shown.nth(place).locator(".prose")).to_have_attribute("aria-busy", "false")
             kept = [each.rstrip() for each in logged(self.place.server, stream) if each]
             assert [each.rstrip() for each in said_on(tab, place)] == kept
-        if streams:
-            assert max(streams, key=lambda each: str(streams[each]["created_at"])) in claimed, "the last is shown"
+
+    def until_shown(self, tab: Page, stream: str) -> None:
+        """Returns when this stream is shown, which may have been asked for in the other tab a moment ago."""
+        deadline = time.monotonic() + DEADLINE_SECONDS
+        while stream not in self.streams_shown(tab):
+            assert time.monotonic() < deadline, tab.locator("main").text_content()
+            tab.wait_for_timeout(50)
+
+    def streams_shown(self, tab: Page) -> list[str]:
+        """The streams that the answers say they are."""
+        return [self.stream_shown(tab, place) for place in range(tab.locator(".answer").count())]
 
     def stream_shown(self, tab: Page, place: int) -> str:
         """The stream that an answer says it is."""
@@ -156,21 +168,24 @@ class Walk(RuleBasedStateMachine):
             figures.click()
         return answer.locator("[data-figure=stream] dd").inner_text()
 
-    def until_settled(self, tab: Page) -> None:
-        """Returns when all is over: on the server, and on the page."""
+    def until_settled(self) -> None:
+        """Returns when all is over: on the server, and in all tabs at once, since each of them may yet ask."""
         deadline = time.monotonic() + DEADLINE_SECONDS
-        while True:
-            streams = self.place.streams_of(tab)
-            turns = tab.locator(".turn").count()
-            over = turns and tab.locator(".answer > footer").count() == turns
-            if (
-                over
-                and all(each["state"] == "ended" for each in streams)
-                and tab.locator("[aria-busy=true]").count() == 0
-            ):
-                return
-            assert time.monotonic() < deadline, tab.locator("main").text_content()
-            tab.wait_for_timeout(50)
+        while not all(self.settled(tab) for tab in self.tabs):
+            assert time.monotonic() < deadline, [tab.locator("main").text_content() for tab in self.tabs]
+            self.page.wait_for_timeout(50)
+
+    def settled(self, tab: Page) -> bool:
+        """Whether nothing is going on in a tab, nor in what it shows."""
+        if self.place.conversation_of(tab) == "":
+            return True
+        tab.bring_to_front()  # what is hidden is not drawn
+        turns = tab.locator(".turn").count()
+        return (
+            0 < turns == tab.locator(".answer > footer").count()
+            and tab.locator("[aria-busy=true]").count() == 0
+            and all(each["state"] == "ended" for each in self.place.streams_of(tab))
+        )
 
 
 @contextmanager
